@@ -1,0 +1,1 @@
+"""The controller: discovers apps, decides who should be awake, and alone starts or stops them."""

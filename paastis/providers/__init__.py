@@ -1,0 +1,1 @@
+"""The providers: one port, one adapter each, one HTTP client for all."""

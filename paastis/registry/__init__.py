@@ -1,0 +1,1 @@
+"""Where controller and proxies meet: one port, one module per kind."""
