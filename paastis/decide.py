@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from paastis.app import App, Phase
 from paastis.durations import format_duration
-from paastis.policy import Mode, Power
+from paastis.policy import Mode, Power, Schedule
 from paastis.reasons import Reason
 from paastis.schedule import is_open, next_change
 
@@ -118,8 +118,7 @@ def wanted_awake(situation: Situation, now: datetime) -> tuple[Reason, datetime 
         return Reason.ALWAYS_ON, None
     if policy.mode is Mode.WAKE_ALL and _we_stopped_it(app):
         return Reason.WAKE_ALL, None
-    if _keep_awake_window_open(app, now):
-        assert policy.schedule is not None
+    if policy.schedule is not None and _keep_awake_window_open(app, policy.schedule, now):
         return Reason.KEEP_AWAKE_WINDOW, next_change(policy.schedule, now)
     if app.wake_asked:
         return Reason.WAKE_ASKED, None
@@ -164,12 +163,9 @@ def _against_a_persons_hand(app: App) -> bool:
     return stopped_by_hand and app.overrides.settings.power is not Power.ALWAYS_ON
 
 
-def _keep_awake_window_open(app: App, now: datetime) -> bool:
+def _keep_awake_window_open(app: App, schedule: Schedule, now: datetime) -> bool:
     """A window stopped by hand stays closed for that app; the next one counts again."""
-    schedule = app.policy.schedule
-    if schedule is None or not any(
-        is_open(window, schedule.time_zone, now) for window in schedule.awake
-    ):
+    if not any(is_open(window, schedule.time_zone, now) for window in schedule.awake):
         return False
     if not _against_a_persons_hand(app) or app.phase_since is None:
         return True
@@ -197,7 +193,7 @@ def _earliest(*times: datetime | None) -> datetime | None:
 # --- the checks, in their order ---------------------------------------------------------------
 
 
-def _unmanaged(situation: Situation, now: datetime) -> Decision | None:
+def _unmanaged(situation: Situation, _now: datetime) -> Decision | None:
     app = situation.app
     reason = unmanaged_reason(situation)
     if reason is not None:
@@ -209,7 +205,7 @@ def _unmanaged(situation: Situation, now: datetime) -> Decision | None:
     return None
 
 
-def _operation_open(situation: Situation, now: datetime) -> Decision | None:
+def _operation_open(situation: Situation, _now: datetime) -> Decision | None:
     operation = situation.app.open_operation
     if operation is None:
         return None

@@ -1,6 +1,6 @@
 """Where an app is between awake and asleep, and what a look at the provider makes of it.
 
-One table: phase × observation × wanted. It is consulted after an inspection, when no operation of
+One table, from phase, observation and what is wanted to the next phase. It is consulted after an inspection, when no operation of
 ours is open: while one is, no inspection moves an app, since the call may still take effect.
 Moves that we make ourselves (beginning a drain, sending a stop or start) are not in the table; the
 cycle follows the same rule for all of them (`raises_cycle`).
