@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 import yaml
 
+from paastis.errors import ConfigError
 from paastis.simulate.app import FOREVER, ProcessSpec
-from paastis.simulate.durations import parse_duration
+from paastis.simulate.durations import read_duration
 from paastis.simulate.scalingo_json import MOST_CONTAINERS, SIZES
 from paastis.simulate.spec import (
     DEFAULT_REGION,
@@ -57,8 +58,8 @@ _AUTOSCALER_KEYS = [
 Path_ = tuple[str | int, ...]
 
 
-class AppsError(ValueError):
-    """The apps can't be read; the message has one line for each problem."""
+class AppsError(ConfigError):
+    """The apps are not as expected; one sentence for each problem."""
 
 
 def read_apps(file: Path) -> tuple[AppSpec, ...]:
@@ -141,7 +142,7 @@ class _Reader:
 
     def raise_problems(self) -> None:
         if self._problems:
-            raise AppsError("\n".join(self._problems))
+            raise AppsError(self._problems)
 
     def file(self, data: object) -> tuple[AppSpec, ...]:
         top = self._mapping(data, (), ["apps"], "the file")
@@ -282,7 +283,7 @@ class _Reader:
         if value is None:
             return None
         try:
-            return parse_duration(value)
+            return read_duration(value)
         except ValueError as error:
             self._wrong((*path, key), f"{key}: {error}")
             return None

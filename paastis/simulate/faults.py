@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
-from paastis.simulate.durations import parse_duration
+from paastis.simulate.durations import read_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -142,9 +142,9 @@ def parse_fault(data: object, now: datetime) -> Fault:
     fault = Fault(
         match=match,
         times=times,
-        until=now + parse_duration(given["for"]) if given.get("for") is not None else None,
-        delay=parse_duration(given.get("delay") or 0),
-        delay_answer=parse_duration(given.get("delay_answer") or 0),
+        until=now + read_duration(given["for"]) if given.get("for") is not None else None,
+        delay=read_duration(given.get("delay") or 0),
+        delay_answer=read_duration(given.get("delay_answer") or 0),
         drop=drop,
         answer=None if given.get("answer") is None else _answer(given["answer"]),
         operation_error=str(given.get("message") or "simulated failure") if operation else None,

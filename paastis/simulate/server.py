@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from aiohttp import web
 
+from paastis.errors import ConfigError
 from paastis.simulate.clock import LoopClock
 from paastis.simulate.control import Control
 from paastis.simulate.faults import Faults
@@ -98,7 +100,7 @@ class ScalingoSimulator:
         return f"http://{host_of(app)}:{self.front_port}"
 
     async def __aenter__(self) -> Self:
-        """Listen. Raises OSError when an address can't be had; nothing listens then."""
+        """Listen. Raises ConfigError when an address can't be had; nothing listens then."""
         try:
             await self._start()
         except BaseException:
@@ -152,7 +154,12 @@ class ScalingoSimulator:
         self._runners.append(runner)
         await runner.setup()
         host, port = address
-        await web.TCPSite(runner, host, port, backlog=1024).start()
+        try:
+            await web.TCPSite(runner, host, port, backlog=1024).start()
+        except OSError as error:
+            # The number says it shortly; asyncio's own text repeats the address as a tuple.
+            why = os.strerror(error.errno) if error.errno else str(error)
+            raise ConfigError(f"can't listen on {host}:{port}: {why.lower()}") from error
         listening: int = runner.addresses[0][1]
         return listening
 
