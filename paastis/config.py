@@ -58,7 +58,7 @@ class AccountConfig:
 class HookConfig:
     """Shell commands around starts and stops."""
 
-    commands: Hooks = Hooks()
+    commands: Hooks = field(default_factory=Hooks)
     """For apps whose rules say nothing else."""
     timeout: timedelta = timedelta(seconds=60)
     pass_env: tuple[str, ...] = ()
