@@ -4,7 +4,7 @@ Times are ISO 8601 in UTC, spans ISO 8601 durations. Keys that this version does
 ignored and missing ones take their default, so that a record written by an older version loads.
 """
 
-from collections.abc import Mapping
+from dataclasses import replace
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -18,15 +18,15 @@ class BadRecord(ValueError):
 
 
 def encode(app: App) -> str:
-    """The record as one line of JSON."""
-    return _RECORD.dump_json(app, fallback=_plain).decode()
+    """The record as one line of JSON.
 
-
-def _plain(value: object) -> object:
-    """What pydantic does not know to write: read-only views of a dict."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"A record cannot hold a {type(value).__name__}.")
+    Raises ValueError for a value of another type than its field has: written, it could not be
+    read again, and that would be noticed at the next start only.
+    """
+    if not isinstance(app.policy.sources, dict):
+        # pydantic writes no other mapping, such as a read-only view.
+        app = replace(app, policy=replace(app.policy, sources=dict(app.policy.sources)))
+    return _RECORD.dump_json(app, warnings="error").decode()
 
 
 def decode(text: str | bytes) -> App:

@@ -21,10 +21,12 @@ from types import MappingProxyType, TracebackType
 from typing import Self
 
 from paastis.app import App, AppChange
-from paastis.errors import Conflict, RegistryUnavailable, UnknownApp
+from paastis.errors import RegistryUnavailable
+from paastis.registry.codec import encode
 from paastis.registry.feed import Feed
 from paastis.registry.port import Change, Leadership, Presence
 from paastis.registry.statefile import StateFile
+from paastis.registry.steps import Step, access, alteration, creation, removal
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +35,6 @@ SILENT_AFTER = timedelta(seconds=10)
 
 _BATCH = 1000
 """Writes in one transaction at most: some 50 ms of disk, so that nobody waits long."""
-
-_TICK = timedelta(microseconds=1)
-
-Step = Callable[[App | None], App | None]
-"""From the record as it is (None: there is none) to the record wanted; raises to refuse."""
 
 
 @dataclass(eq=False, slots=True)
@@ -179,46 +176,19 @@ class MemoryRegistry:
 
     async def create(self, app: App) -> App:
         """See the port."""
-
-        def add(found: App | None) -> App:
-            if found is not None:
-                raise Conflict(f"A record {app.name!r} exists already.")
-            return app
-
-        return _present(await self._write(app.name, add))
+        return _present(await self._write(app.name, creation(app)))
 
     async def remove(self, name: str, *, seen_version: int) -> None:
         """See the port."""
-
-        def forget(found: App | None) -> None:
-            if found is not None:
-                _check(found, seen_version)
-
-        await self._write(name, forget)
+        await self._write(name, removal(seen_version))
 
     async def update(self, name: str, change: AppChange, *, seen_version: int) -> App:
         """See the port."""
-
-        def alter(found: App | None) -> App:
-            known = _known(name, found)
-            _check(known, seen_version)
-            return replace(known, **change)
-
-        return _present(await self._write(name, alter))
+        return _present(await self._write(name, alteration(name, change, seen_version)))
 
     async def record_access(self, name: str, when: datetime, *, wake_for: int | None = None) -> App:
         """See the port."""
-
-        def note(found: App | None) -> App:
-            known = _known(name, found)
-            last = known.last_access_time
-            return replace(
-                known,
-                last_access_time=when if last is None else max(when, last + _TICK),
-                wake_for=known.wake_for if wake_for is None else wake_for,
-            )
-
-        return _present(await self._write(name, note))
+        return _present(await self._write(name, access(name, when, wake_for)))
 
     async def _write(self, name: str, step: Step) -> App | None:
         if self._closed:
@@ -255,8 +225,8 @@ class MemoryRegistry:
     async def _commit(self, batch: Sequence[_Write]) -> None:
         staged = self._stage(batch)
         if staged.changes:
-            rows = {name: self._records.get(name) for name in self._doubtful}
-            rows |= {name: change.app for name, change in staged.changes.items()}
+            rows = {name: _encoded(self._records.get(name)) for name in self._doubtful}
+            rows |= {name: staged.rows[name] for name in staged.changes}
             loop = asyncio.get_running_loop()
             try:
                 await loop.run_in_executor(self._thread, self._save, rows, staged.position)
@@ -270,7 +240,7 @@ class MemoryRegistry:
             self._doubtful.clear()
         self._publish(staged)
 
-    def _save(self, rows: Mapping[str, App | None], position: int) -> None:
+    def _save(self, rows: Mapping[str, str | None], position: int) -> None:
         assert self._state is not None  # noqa: S101 - the writer runs only while the file is open
         self._state.commit(rows, position=position)
 
@@ -282,15 +252,17 @@ class MemoryRegistry:
             found = self._records.get(write.name) if earlier is None else earlier.app
             try:
                 wanted = write.step(found)
+                if wanted is not None:
+                    wanted = replace(wanted, version=staged.position + 1)
+                row = None if self._state is None else _encoded(wanted)
             except Exception as refusal:  # noqa: BLE001 - it belongs to the caller, whatever it is
                 staged.answers.append((write, refusal))
                 if earlier is not None:
                     staged.changes[write.name] = earlier
                 continue
-            if wanted is not None:
-                wanted = replace(wanted, version=staged.position + 1)
             if wanted is not None or found is not None:
                 staged.position += 1
+                staged.rows[write.name] = row
                 staged.changes[write.name] = Change(write.name, wanted, staged.position)
             elif earlier is not None:
                 staged.changes[write.name] = earlier
@@ -365,26 +337,19 @@ class _Staged:
     def __init__(self, position: int) -> None:
         self.changes: dict[str, Change] = {}
         """The last change of each name."""
+        self.rows: dict[str, str | None] = {}
+        """The same for the state file."""
         self.answers: list[tuple[_Write, App | Exception | None]] = []
         self.position = position
-
-
-def _known(name: str, found: App | None) -> App:
-    if found is None:
-        raise UnknownApp(f"The registry has no record {name!r}.")
-    return found
-
-
-def _check(known: App, seen_version: int) -> None:
-    if known.version != seen_version:
-        raise Conflict(
-            f"The record {known.name!r} is at version {known.version}, not {seen_version} any more."
-        )
 
 
 def _present(app: App | None) -> App:
     assert app is not None  # noqa: S101 - the step answers with a record or raises
     return app
+
+
+def _encoded(app: App | None) -> str | None:
+    return None if app is None else encode(app)
 
 
 def _refuse(writes: Sequence[_Write], error: RegistryUnavailable) -> None:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from paastis.app import App
 from paastis.errors import ConfigError, RegistryUnavailable
-from paastis.registry.codec import BadRecord, decode, encode
+from paastis.registry.codec import BadRecord, decode
 
 SCHEMA = 1
 """Raised when a file written now could not be read by an older paastis."""
@@ -112,8 +112,8 @@ class StateFile:
                 raise _unusable(self._path, f"its record {name!r} is damaged ({error})") from error
         return records
 
-    def commit(self, records: Mapping[str, App | None], *, position: int) -> None:
-        """Write all records in one transaction (None: removed), durable when this returns.
+    def commit(self, rows: Mapping[str, str | None], *, position: int) -> None:
+        """Write encoded records in one transaction (None: removed), durable when this returns.
 
         Raises `RegistryUnavailable`; then nothing was written, or, if the disk failed in the very
         last step, everything may have been.
@@ -124,11 +124,11 @@ class StateFile:
                 self._database.executemany(
                     "INSERT INTO apps (name, record) VALUES (?, ?) "
                     "ON CONFLICT (name) DO UPDATE SET record = excluded.record",
-                    [(name, encode(app)) for name, app in records.items() if app is not None],
+                    [row for row in rows.items() if row[1] is not None],
                 )
                 self._database.executemany(
                     "DELETE FROM apps WHERE name = ?",
-                    [(name,) for name, app in records.items() if app is None],
+                    [(name,) for name, record in rows.items() if record is None],
                 )
                 self._database.execute("UPDATE version SET position = ?", (position,))
                 self._database.execute("COMMIT")

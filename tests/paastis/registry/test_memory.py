@@ -102,12 +102,12 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> "Disk":
     disk = Disk()
     real = StateFile.commit
 
-    def commit(self: StateFile, records: Mapping[str, App | None], *, position: int) -> None:
-        disk.commits.append(dict(records))
+    def commit(self: StateFile, rows: Mapping[str, str | None], *, position: int) -> None:
+        disk.commits.append(dict(rows))
         if disk.delay:
             time.sleep(disk.delay)
         if disk.lands:
-            real(self, records, position=position)
+            real(self, rows, position=position)
         if disk.broken:
             raise RegistryUnavailable("The state file could not be written: disk I/O error.")
 
@@ -119,7 +119,7 @@ class Disk:
     """What the disk does with commits."""
 
     def __init__(self) -> None:
-        self.commits: list[dict[str, App | None]] = []
+        self.commits: list[dict[str, str | None]] = []
         self.broken = False
         self.lands = True
         self.delay = 0.0
@@ -269,6 +269,19 @@ async def test_mistake_of_a_caller_is_its_own_and_the_writer_goes_on(path: Path)
         with pytest.raises(TypeError):
             await registry.update("shop", {"colour": "red"}, seen_version=created.version)  # type: ignore[typeddict-unknown-key]
         await soon(registry.update("shop", {"cycle": 2}, seen_version=created.version))
+
+
+async def test_value_that_could_not_be_read_again_is_not_written(path: Path) -> None:
+    async with await MemoryRegistry.open(path) as registry:
+        created, refused = await asyncio.gather(
+            registry.create(an_app("good")),
+            registry.create(an_app("bad", cycle="three")),
+            return_exceptions=True,
+        )
+        assert isinstance(refused, ValueError)
+        assert dict(registry.apps()) == {"good": created}
+    async with await MemoryRegistry.open(path) as registry:
+        assert dict(registry.apps()) == {"good": created}
 
 
 async def test_feed_that_nobody_reads_any_more_is_let_go(path: Path) -> None:

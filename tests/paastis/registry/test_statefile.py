@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from paastis.errors import ConfigError
+from paastis.registry.codec import encode
 from paastis.registry.memory import MemoryRegistry
 from paastis.registry.statefile import SCHEMA, StateFile
 from tests.paastis.registry.contract import an_app
@@ -29,7 +30,7 @@ def refusal(path: Path) -> str:
 
 def filled(path: Path) -> None:
     state = StateFile.open(path)
-    state.commit({f"app-{n}": an_app(f"app-{n}") for n in range(200)}, position=200)
+    state.commit({f"app-{n}": encode(an_app(f"app-{n}")) for n in range(200)}, position=200)
     state.close()
 
 
