@@ -1,4 +1,4 @@
-"""The configuration: what it consists of, and how it is put together from its sources.
+"""How the configuration is put together from its sources; see `paastis/options.py` for its parts.
 
 In this order, the first that says something wins: command line, environment, `.env`, `paastis.yml`,
 default. `load_config` is pure and finds every problem before it raises; `read_config` is the edge
@@ -6,144 +6,351 @@ that reads the files.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network
+from io import StringIO
+from ipaddress import ip_network
 from pathlib import Path
 
-from paastis.pattern import compile_pattern
+from dotenv.parser import parse_stream
+
+from paastis import values
+from paastis.accounts import AVAILABLE_PROVIDERS, PROVIDERS, AccountConfig
+from paastis.errors import ConfigError
+from paastis.options import Config, ControllerConfig, HookConfig, ProxyConfig, SystemConfig
 from paastis.policy import Mode, Settings
-from paastis.rule import Hooks, Rule
+from paastis.reader import Reader, unknown_variables
+from paastis.rule import LONGEST_RESOLUTION, Hooks
+from paastis.rules_file import FileContent, parse_rules_file
+from paastis.schedule import check_cron
 from paastis.secret import Secret
+from paastis.values import SECOND, did_you_mean
 
-Network = IPv4Network | IPv6Network
+__all__ = [
+    "AccountConfig",
+    "Config",
+    "ControllerConfig",
+    "HookConfig",
+    "ProxyConfig",
+    "SystemConfig",
+    "load_config",
+    "read_config",
+]
 
-
-@dataclass(frozen=True, slots=True)
-class AccountConfig:
-    """One set of credentials on one provider."""
-
-    name: str
-    provider: str
-    mode: Mode = Mode.MANAGE
-    regions: tuple[str, ...] = ()
-    """Empty: the provider's default region."""
-    credentials: Mapping[str, Secret] = field(default_factory=dict)
-    """`api_token` for scalingo and heroku."""
-    urls: Mapping[str, str] = field(default_factory=dict)
-    """`api` and `auth`, without a trailing slash, where they are not the provider's own."""
-    operation_timeout: timedelta | None = None
-    """None: the adapter's own."""
-    calls_per_minute: int | None = None
-    """None: the adapter's own."""
-    max_idle_time: timedelta | None = None
-    ignored_apps: tuple[str, ...] = ()
-    """Names, or patterns matched whole."""
-    only_apps: tuple[str, ...] = ()
-    """Names, or patterns matched whole; empty: all."""
-
-    def covers(self, app_name: str) -> bool:
-        """Whether paastis looks after the app of that name at all."""
-        if any(_names(entry, app_name) for entry in self.ignored_apps):
-            return False
-        return not self.only_apps or any(_names(entry, app_name) for entry in self.only_apps)
-
-    @property
-    def settings(self) -> Settings:
-        """What the account says about the policy of its apps."""
-        return Settings(max_idle_time=self.max_idle_time)
+_LEVELS = {
+    "debug": "DEBUG",
+    "info": "INFO",
+    "warning": "WARNING",
+    "warn": "WARNING",
+    "error": "ERROR",
+    "critical": "CRITICAL",
+}
+_MEBIBYTE = 1024 * 1024
+_DAY = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class HookConfig:
-    """Shell commands around starts and stops."""
+def load_config(
+    *,
+    environ: Mapping[str, str],
+    dotenv: Mapping[str, str],
+    rules_text: str | None,
+    rules_path: str | None,
+    overrides: Mapping[str, str] | None = None,
+) -> Config:
+    """Put the configuration together; pure.
 
-    commands: Hooks = field(default_factory=Hooks)
-    """For apps whose rules say nothing else."""
-    timeout: timedelta = timedelta(seconds=60)
-    pass_env: tuple[str, ...] = ()
-    """Names of the variables that hooks may see besides their own."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProxyConfig:
-    """The visitors' port."""
-
-    host: str = "0.0.0.0"  # noqa: S104 (visitors come from elsewhere; the original's default)
-    port: int = 3000
-    base_domains: tuple[str, ...] = ()
-    """Lower case; empty: the first label of any host names the app."""
-    trusted_proxies: tuple[Network, ...] = ()
-    """Whose forwarding headers are believed."""
-    drain_timeout: timedelta = timedelta(seconds=30)
-    """How long requests in flight may take after SIGTERM."""
-    max_held_per_app: int = 5_000
-    max_held: int = 20_000
-    body_kept: int = 64 * 1024
-    """Bytes of a request that are read ahead while it waits, and kept for a repetition."""
-    max_request_line: int = 8 * 1024
-    """Bytes."""
-    max_header_size: int = 8 * 1024
-    """Bytes of a single header."""
-    max_headers: int = 100
-    keep_alive: timedelta = timedelta(seconds=75)
-    """How long a visitor's idle connection stays open."""
-    head_timeout: timedelta = timedelta(seconds=20)
-    """How long a request's head may take."""
-    body_timeout: timedelta = timedelta(seconds=60)
-    """How long a request's body may be silent."""
-    connect_timeout: timedelta = timedelta(seconds=10)
-    """How long connecting to an app may take."""
-    answer_timeout: timedelta = timedelta(hours=1)
-    """How long an app may take to begin its answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class SystemConfig:
-    """The port for health, metrics and, where enabled, the system API."""
-
-    host: str = "0.0.0.0"  # noqa: S104 (probes and scrapers come from elsewhere)
-    port: int = 3001
-    api_enabled: bool = False
-    token: Secret | None = None
-    """Always there where the API is enabled."""
-
-
-@dataclass(frozen=True, slots=True)
-class ControllerConfig:
-    """When the controller looks, and how it takes leave."""
-
-    discovery_cron: str = "* * * * *"
-    drain_time: timedelta = timedelta(seconds=5)
-    """The least time between the decision to stop an app and its stop."""
-    access_resolution: timedelta = timedelta(seconds=10)
-    """The floor of every app's access resolution."""
+    `rules_text` is the text of `paastis.yml`, None where there is none, `rules_path` what to call
+    it. `overrides` is the command line's say, by name of variable. Raises ConfigError with every
+    problem found.
+    """
+    sources = (overrides or {}, environ, dotenv)
+    reader = Reader(sources)
+    insecure = reader.read("PROVIDER_ALLOW_INSECURE", values.flag, default=False)
+    file = FileContent()
+    if rules_text is not None:
+        file = parse_rules_file(
+            rules_text,
+            name=rules_path or "paastis.yml",
+            variable=reader.given,
+            insecure=insecure,
+            problems=reader.problems,
+        )
+    proxy = _proxy(reader)
+    hooks = _hooks(reader)
+    registry_type = _registry_type(reader)
+    config = Config(
+        accounts=_accounts(reader, file, insecure=insecure),
+        rules=file.rules,
+        defaults=Settings(
+            max_idle_time=reader.optional("START_AND_STOP_MAX_IDLE_TIME", values.idle_time)
+        ),
+        proxy=proxy,
+        system=_system(reader, proxy),
+        controller=_controller(reader),
+        hooks=hooks,
+        registry_type=registry_type,
+        state_file=_state_file(reader),
+        redis_url=_redis_url(reader, registry_type),
+        logging_level=reader.read("LOGGING_LEVEL", values.choice(_LEVELS), "INFO"),
+        logging_format=reader.read(
+            "LOGGING_FORMAT", values.choice({"text": "text", "json": "json"}), "text"
+        ),
+        warnings=unknown_variables(sources, {*file.variables, *hooks.pass_env}),
+    )
+    _check_rules(config, reader)
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    return config
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
-    """Everything that can be configured."""
+def read_config(
+    directory: Path, *, environ: Mapping[str, str], overrides: Mapping[str, str] | None = None
+) -> Config:
+    """Read `.env` and `paastis.yml` (or what `PAASTIS_CONFIG` names) in a directory, then load.
 
-    accounts: tuple[AccountConfig, ...]
-    rules: tuple[Rule, ...] = ()
-    """In the order of their file."""
-    defaults: Settings = Settings()
-    """What the environment says for all apps; a field that it leaves open has `Policy`'s value."""
-    proxy: ProxyConfig = ProxyConfig()
-    system: SystemConfig = SystemConfig()
-    controller: ControllerConfig = ControllerConfig()
-    hooks: HookConfig = HookConfig()
-    registry_type: str = "in-memory"
-    state_file: Path | None = Path("paastis.db")
-    """None: nothing survives a restart."""
-    redis_url: Secret | None = None
-    logging_level: str = "INFO"
-    """A level name of `logging`."""
-    logging_format: str = "text"
-    """`text` or `json`."""
-    warnings: tuple[str, ...] = ()
-    """Sentences about what is probably a mistake, but harmless."""
+    Either file may be missing, but not one that was named. Raises ConfigError, also for files that
+    cannot be read.
+    """
+    problems: list[str] = []
+    dotenv = _parse_dotenv(_read_text(directory / ".env", ".env", problems) or "", problems)
+    named = Reader((overrides or {}, environ, dotenv)).given("PAASTIS_CONFIG")
+    name = named or "paastis.yml"
+    rules_text = None
+    if "\x00" in name:
+        problems.append("PAASTIS_CONFIG: the path holds a NUL character")
+    else:
+        before = len(problems)
+        rules_text = _read_text(directory / name, name, problems)
+        if named and rules_text is None and len(problems) == before:
+            problems.append(f"PAASTIS_CONFIG: there is no file {name!r}; expected rules in it")
+    try:
+        config = load_config(
+            environ=environ,
+            dotenv=dotenv,
+            rules_text=rules_text,
+            rules_path=name,
+            overrides=overrides,
+        )
+    except ConfigError as error:
+        raise ConfigError([*problems, *error.problems]) from None
+    if problems:
+        raise ConfigError(problems)
+    return config
 
 
-def _names(entry: str, app_name: str) -> bool:
-    return entry == app_name or compile_pattern(entry).fullmatch(app_name) is not None
+def _read_text(path: Path, name: str, problems: list[str]) -> str | None:
+    """The text of a file; None where there is none, or where that was a problem."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        problems.append(f"{name}: cannot be read: {error.strerror or error}")
+    except UnicodeDecodeError as error:
+        problems.append(f"{name}: not text in UTF-8 (byte {error.start + 1})")
+    return None
+
+
+def _parse_dotenv(text: str, problems: list[str]) -> dict[str, str]:
+    """The variables of a `.env` file. `${…}` stays as it is: hooks are shell commands."""
+    found = {}
+    for binding in parse_stream(StringIO(text)):
+        if binding.error:
+            # The line itself is not shown: it may hold a token.
+            problems.append(f".env, line {binding.original.line}: cannot be read as NAME=value")
+        elif binding.key is not None and binding.value is not None:
+            found[binding.key] = binding.value
+    return found
+
+
+def _accounts(reader: Reader, file: FileContent, *, insecure: bool) -> tuple[AccountConfig, ...]:
+    """The accounts of the file, and the one of the environment; what holds for all, added."""
+    accounts: dict[str, AccountConfig] = {}
+    for account in file.accounts:
+        if account.name in accounts:
+            reader.problems.append(
+                f"{account.source}: the name is taken by {accounts[account.name].source}"
+            )
+        accounts[account.name] = account
+    if provider := reader.optional("PROVIDER_NAME", values.choice(PROVIDERS)):
+        known = accounts.get(provider, AccountConfig(name=provider, provider=provider))
+        accounts[provider] = _with_environment(reader, known, insecure=insecure)
+    elif reader.given("PROVIDER_NAME") is None and not file.names_accounts:
+        reader.refuse(
+            "PROVIDER_NAME",
+            "nothing given; expected scalingo, or accounts in paastis.yml",
+        )
+    for account in accounts.values():
+        _check_account(reader, account)
+    mode = reader.optional("PAASTIS_MODE", values.member(Mode))
+    ignored = reader.listing("REGISTRY_IGNORED_APPS", values.pattern)
+    return tuple(
+        replace(
+            account,
+            mode=account.mode if mode is None else mode,
+            ignored_apps=tuple(dict.fromkeys(account.ignored_apps + ignored)),
+        )
+        for account in accounts.values()
+    )
+
+
+def _with_environment(reader: Reader, account: AccountConfig, *, insecure: bool) -> AccountConfig:
+    """The account with what the variables of its provider say."""
+    prefix = f"PROVIDER_{account.provider.removesuffix('-cloud').upper()}_"
+    token = reader.optional(f"{prefix}API_TOKEN", values.secret)
+    urls = {
+        purpose: reader.optional(f"{prefix}{purpose.upper()}_URL", values.url(insecure=insecure))
+        for purpose in ("api", "auth")
+    }
+    timeout = reader.optional(f"{prefix}OPERATION_TIMEOUT", values.operation_timeout)
+    calls = reader.optional(f"{prefix}CALLS_PER_MINUTE", values.calls_per_minute)
+    return replace(
+        account,
+        regions=reader.listing("PROVIDER_REGION", values.region) or account.regions,
+        credentials={"api_token": token} if token else account.credentials,
+        urls={**account.urls, **{purpose: url for purpose, url in urls.items() if url}},
+        operation_timeout=account.operation_timeout if timeout is None else timeout,
+        calls_per_minute=account.calls_per_minute if calls is None else calls,
+    )
+
+
+def _check_account(reader: Reader, account: AccountConfig) -> None:
+    if account.provider not in AVAILABLE_PROVIDERS:
+        reader.problems.append(
+            f"{account.source}: provider {account.provider!r} is not available in this version; "
+            f"expected {' or '.join(sorted(AVAILABLE_PROVIDERS))}"
+        )
+    elif "api_token" not in account.credentials and account.source != "PROVIDER_NAME":
+        reader.problems.append(f"{account.source}: no token; expected api_token or api_token_env")
+    elif "api_token" not in account.credentials:
+        name = f"PROVIDER_{account.provider.upper()}_API_TOKEN"
+        if not reader.given(name):  # one that is not valid has been reported
+            reader.refuse(name, f"nothing given; expected the API token for {account.provider}")
+
+
+def _check_rules(config: Config, reader: Reader) -> None:
+    names = [account.name for account in config.accounts]
+    for rule in config.rules:
+        for name in rule.accounts or ():
+            if names and name not in names:
+                hint = did_you_mean(name, names) or f"; expected one of {', '.join(names)}"
+                reader.problems.append(f"{rule.source}: there is no account {name!r}{hint}")
+
+
+def _proxy(reader: Reader) -> ProxyConfig:
+    default = ProxyConfig()
+    return ProxyConfig(
+        host=reader.read("HOST", values.listen_host, default.host),
+        port=reader.read("PORT", values.integer(0, 65535), default.port),
+        base_domains=reader.listing("ROUTING_BASE_DOMAINS", values.domain),
+        trusted_proxies=tuple(
+            ip_network(text) for text in reader.listing("ROUTING_TRUSTED_PROXIES", values.network)
+        ),
+        drain_timeout=_seconds(reader, "ROUTING_DRAIN_TIMEOUT", default.drain_timeout, low=0),
+        max_held_per_app=reader.read(
+            "ROUTING_MAX_HELD_PER_APP", values.integer(1, 1_000_000), default.max_held_per_app
+        ),
+        max_held=reader.read("ROUTING_MAX_HELD", values.integer(1, 1_000_000), default.max_held),
+        body_kept=reader.read(
+            "ROUTING_BODY_KEPT", values.size(0, 64 * _MEBIBYTE), default.body_kept
+        ),
+        max_request_line=reader.read(
+            "ROUTING_MAX_REQUEST_LINE", values.size(256, _MEBIBYTE), default.max_request_line
+        ),
+        max_header_size=reader.read(
+            "ROUTING_MAX_HEADER_SIZE", values.size(256, _MEBIBYTE), default.max_header_size
+        ),
+        max_headers=reader.read(
+            "ROUTING_MAX_HEADERS", values.integer(10, 10_000), default.max_headers
+        ),
+        keep_alive=_seconds(reader, "ROUTING_KEEP_ALIVE", default.keep_alive, low=0),
+        head_timeout=_seconds(reader, "ROUTING_HEAD_TIMEOUT", default.head_timeout),
+        body_timeout=_seconds(reader, "ROUTING_BODY_TIMEOUT", default.body_timeout),
+        connect_timeout=_seconds(reader, "ROUTING_CONNECT_TIMEOUT", default.connect_timeout),
+        answer_timeout=_seconds(reader, "ROUTING_ANSWER_TIMEOUT", default.answer_timeout),
+    )
+
+
+def _system(reader: Reader, proxy: ProxyConfig) -> SystemConfig:
+    default = SystemConfig()
+    system = SystemConfig(
+        host=reader.read("ROUTING_SYSTEM_API_HOST", values.listen_host, proxy.host),
+        port=reader.read("ROUTING_SYSTEM_API_PORT", values.integer(0, 65535), default.port),
+        api_enabled=reader.read("ROUTING_SYSTEM_API_ENABLED", values.flag, default=False),
+        token=reader.optional("ROUTING_SYSTEM_API_TOKEN", values.secret),
+    )
+    if system.api_enabled and not reader.given("ROUTING_SYSTEM_API_TOKEN"):
+        reader.refuse(
+            "ROUTING_SYSTEM_API_TOKEN",
+            "nothing given; expected a token, since ROUTING_SYSTEM_API_ENABLED is true",
+        )
+    if system.port == proxy.port != 0 and system.host == proxy.host:
+        reader.refuse(
+            "ROUTING_SYSTEM_API_PORT", f"{system.port} is the proxy's PORT; expected another one"
+        )
+    return system
+
+
+def _controller(reader: Reader) -> ControllerConfig:
+    default = ControllerConfig()
+    return ControllerConfig(
+        discovery_cron=reader.read(
+            "START_AND_STOP_CHECKING_INTERVAL_CRON", check_cron, default.discovery_cron
+        ),
+        drain_time=_seconds(
+            reader, "START_AND_STOP_DRAIN_TIME", default.drain_time, high=timedelta(minutes=5)
+        ),
+        access_resolution=_seconds(
+            reader,
+            "START_AND_STOP_ACCESS_RESOLUTION",
+            default.access_resolution,
+            high=LONGEST_RESOLUTION,
+        ),
+    )
+
+
+def _hooks(reader: Reader) -> HookConfig:
+    default = HookConfig()
+    return HookConfig(
+        commands=Hooks(
+            before_start=reader.optional("HOOKS_BEFORE_START", values.command),
+            after_start=reader.optional("HOOKS_AFTER_START", values.command),
+            before_stop=reader.optional("HOOKS_BEFORE_STOP", values.command),
+            after_stop=reader.optional("HOOKS_AFTER_STOP", values.command),
+        ),
+        timeout=_seconds(reader, "HOOKS_TIMEOUT", default.timeout),
+        pass_env=reader.listing("HOOKS_PASS_ENV", values.variable),
+    )
+
+
+def _registry_type(reader: Reader) -> str:
+    kind = reader.read(
+        "REGISTRY_TYPE",
+        values.choice({name: name for name in ("in-memory", "redis", "kubernetes")}),
+        "in-memory",
+    )
+    if kind != "in-memory":
+        reader.refuse(
+            "REGISTRY_TYPE", f"{kind!r} is not available in this version; expected in-memory"
+        )
+    return kind
+
+
+def _state_file(reader: Reader) -> Path | None:
+    if reader.is_empty("REGISTRY_STATE_FILE"):
+        return None
+    return Path(reader.read("REGISTRY_STATE_FILE", values.text, "paastis.db"))
+
+
+def _redis_url(reader: Reader, registry_type: str) -> Secret | None:
+    # Platforms set REDIS_URL for other purposes too: it is looked at only where it is wanted.
+    if reader.given("REGISTRY_REDIS_URL") or registry_type != "redis":
+        return reader.optional("REGISTRY_REDIS_URL", values.redis_url)
+    return reader.optional("REDIS_URL", values.redis_url)
+
+
+def _seconds(
+    reader: Reader, name: str, default: timedelta, *, low: int = 1, high: timedelta = _DAY
+) -> timedelta:
+    """A time-out; a bare number counts seconds, and so does `low`."""
+    return reader.read(name, values.duration(unit=SECOND, low=low * SECOND, high=high), default)

@@ -45,7 +45,7 @@ def shown(given: str) -> str:
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """A half sentence with the nearest known name, or nothing."""
-    nearest = difflib.get_close_matches(given, sorted(known), n=1, cutoff=0.7)
+    nearest = difflib.get_close_matches(given, sorted(known), n=1, cutoff=0.6)
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 
@@ -113,9 +113,7 @@ def integer(low: int, high: int) -> Check[int]:
     def check(given: str) -> int:
         if re.fullmatch(r"[0-9]{1,12}", given) and low <= int(given) <= high:
             return int(given)
-        raise ValueError(
-            f"{shown(given)} is not what it takes; expected a whole number from {low} to {high}"
-        )
+        raise ValueError(f"{shown(given)} is not a whole number from {low} to {high}")
 
     return check
 
@@ -128,8 +126,7 @@ def size(low: int, high: int) -> Check[int]:
         if match and match[2] in _SIZES and low <= int(match[1]) * _SIZES[match[2]] <= high:
             return int(match[1]) * _SIZES[match[2]]
         raise ValueError(
-            f"{shown(given)} is not what it takes; expected bytes, as in 65536 or 64KiB, from "
-            f"{low} to {high}"
+            f"{shown(given)} is not a number of bytes from {low} to {high}, as in 65536 or 64KiB"
         )
 
     return check
@@ -153,6 +150,16 @@ def duration(*, unit: timedelta, low: timedelta, high: timedelta) -> Check[timed
 def idle_time(given: str) -> timedelta:
     """An idle time; a bare number counts minutes, 0 is allowed."""
     return duration(unit=MINUTE, low=timedelta(0), high=timedelta(days=365))(given)
+
+
+def operation_timeout(given: str) -> timedelta:
+    """How long a start or stop may take; a bare number counts seconds."""
+    return duration(unit=SECOND, low=SECOND, high=timedelta(hours=1))(given)
+
+
+def calls_per_minute(given: str) -> int:
+    """A budget of API calls; above a provider's own limit only simulators will bear it."""
+    return integer(1, 6000)(given)
 
 
 def url(*, insecure: bool) -> Check[str]:
