@@ -131,6 +131,8 @@ async def _pieces(
         headers=_headers() | {name.replace("_", "-"): value for name, value in headers.items()}
     )
     await response.prepare(request)
+    if request.method == "HEAD":
+        return response
     async for piece in pieces:
         await response.write(piece)
     await response.write_eof()
