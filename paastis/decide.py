@@ -165,12 +165,14 @@ def _against_a_persons_hand(app: App) -> bool:
 
 def _keep_awake_window_open(app: App, schedule: Schedule, now: datetime) -> bool:
     """A window stopped by hand stays closed for that app; the next one counts again."""
-    if not any(is_open(window, schedule.time_zone, now) for window in schedule.awake):
-        return False
-    if not _against_a_persons_hand(app) or app.phase_since is None:
-        return True
-    change = next_change(schedule, app.phase_since)
-    return change is not None and change <= now
+    zone = schedule.time_zone
+    windows = [window for window in schedule.awake if is_open(window, zone, now)]
+    stopped_at = app.phase_since
+    if not _against_a_persons_hand(app) or stopped_at is None:
+        return bool(windows)
+    # Each window by itself: another one that opened or closed since has not reopened this one.
+    changes = (next_change(Schedule(zone, awake=(window,)), stopped_at) for window in windows)
+    return any(change is not None and change <= now for change in changes)
 
 
 def _we_stopped_it(app: App) -> bool:
@@ -179,6 +181,19 @@ def _we_stopped_it(app: App) -> bool:
         return False
     others = {Reason.STOPPED_BY_HAND, Reason.FOUND_STOPPED}
     return app.snapshot is not None and app.phase_reason not in others
+
+
+def _doubtful_from(situation: Situation) -> datetime | None:
+    """The first moment at which what we know is too old to justify a stop."""
+    if situation.remote_at is None:
+        return None
+    return situation.remote_at + situation.fresh_for + timedelta.resolution
+
+
+def _window_change(app: App, now: datetime) -> datetime | None:
+    """When a window of the app's schedule next opens or closes."""
+    schedule = app.policy.schedule
+    return next_change(schedule, now) if schedule is not None else None
 
 
 def _nothing(reason: Reason, message: str, look_again_at: datetime | None = None) -> Decision:
@@ -231,16 +246,17 @@ def _wanted(situation: Situation, now: datetime) -> Decision | None:
         return None
     reason, until = wanted
     if app.phase is Phase.ASLEEP:
-        return Decision(Action.START, reason, _WANTED[reason])
+        return Decision(Action.START, reason, _WANTED[reason], until)
     if app.phase is Phase.FAILED:
         not_before = app.retry.not_before
         if not_before is not None and now < not_before:
+            look_again_at = _earliest(not_before, until)
             return _nothing(
-                Reason.BACKING_OFF, "The last start failed; it is tried again later.", not_before
+                Reason.BACKING_OFF, "The last start failed; it is tried again later.", look_again_at
             )
-        return Decision(Action.START, reason, _WANTED[reason])
+        return Decision(Action.START, reason, _WANTED[reason], until)
     if app.phase is Phase.DRAINING:
-        return Decision(Action.CANCEL_DRAIN, reason, _WANTED[reason])
+        return Decision(Action.CANCEL_DRAIN, reason, _WANTED[reason], until)
     if app.wake_asked:
         return _origin_reported(situation, now)
     return _nothing(reason, _WANTED[reason], until)
@@ -259,9 +275,7 @@ def _asleep(situation: Situation, now: datetime) -> Decision | None:
     app = situation.app
     if app.phase not in {Phase.ASLEEP, Phase.FAILED}:
         return None
-    schedule = app.policy.schedule
-    look_again_at = next_change(schedule, now) if schedule is not None else None
-    return _nothing(Reason.ASLEEP, "It sleeps until somebody wants it.", look_again_at)
+    return _nothing(Reason.ASLEEP, "It sleeps until somebody wants it.", _window_change(app, now))
 
 
 def _stops_need_certainty(situation: Situation, now: datetime) -> Decision | None:
@@ -300,11 +314,10 @@ def _in_use(situation: Situation, now: datetime) -> Decision | None:
         reason, message = Reason.LINKED_IN_USE, f"{situation.linked_by} links to it and is in use."
     else:
         reason, message = Reason.IN_USE, f"It was used {format_duration(_seconds(now - own))} ago."
-    schedule = app.policy.schedule
-    change = next_change(schedule, now) if schedule is not None else None
+    look_again_at = _earliest(idle_at, _window_change(app, now))
     if app.phase is Phase.DRAINING:
-        return Decision(Action.CANCEL_DRAIN, reason, message, _earliest(idle_at, change))
-    return _nothing(reason, message, _earliest(idle_at, change))
+        return Decision(Action.CANCEL_DRAIN, reason, message, look_again_at)
+    return _nothing(reason, message, look_again_at)
 
 
 def _idle(situation: Situation, now: datetime) -> Decision:
@@ -316,12 +329,14 @@ def _idle(situation: Situation, now: datetime) -> Decision:
     else:
         idle = format_duration(_seconds(now - last_activity(situation)))
         reason, message = Reason.IDLE, f"Nobody used it for {idle}."
+    # Told even with an action: in an account that is only observed nobody carries it out.
+    look_again_at = _earliest(_doubtful_from(situation), _window_change(app, now))
     if app.phase is not Phase.DRAINING:
-        return Decision(Action.BEGIN_DRAIN, reason, message)
+        return Decision(Action.BEGIN_DRAIN, reason, message, look_again_at)
     drained_at = (app.phase_since or now) + situation.drain_time
     if now < drained_at:
-        return _nothing(Reason.DRAIN_RUNNING, message, drained_at)
-    return Decision(Action.STOP, reason, message)
+        return _nothing(Reason.DRAIN_RUNNING, message, _earliest(drained_at, look_again_at))
+    return Decision(Action.STOP, reason, message, look_again_at)
 
 
 def _seconds(span: timedelta) -> timedelta:
