@@ -1,0 +1,52 @@
+"""One account at run time: its provider, its places for operations, and how it is doing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from controller.settling import told
+from controller.slots import Slots
+from paastis.app import Condition
+from paastis.config import AccountConfig
+from paastis.plan import Absence
+from paastis.providers.port import Provider
+from paastis.reasons import Reason
+
+
+@dataclass(slots=True)
+class Account:
+    """What the controller knows and holds of one account."""
+
+    config: AccountConfig
+    provider: Provider
+    slots: Slots
+    absences: Mapping[str, Absence] = field(default_factory=dict)
+    last_complete_listing: datetime | None = None
+    listed_once: bool = False
+    """Whether any listing arrived since the start."""
+    reachable: bool | None = None
+    """None: not tried yet."""
+    conditions: tuple[Condition, ...] = ()
+    waits_for_proxies: frozenset[str] = frozenset()
+    """Apps whose stop waits for a proxy."""
+
+    @classmethod
+    def open(cls, config: AccountConfig, provider: Provider) -> "Account":
+        """An account that has done nothing yet."""
+        return cls(config=config, provider=provider, slots=Slots(provider.limits.operations))
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    def tell(self, reason: Reason, message: str | None, now: datetime) -> bool:
+        """Set a condition, or clear it with None; True where that says something new."""
+        before = self.conditions
+        self.conditions = told(before, reason, message, now)
+        return self.conditions is not before
+
+    def listing_age(self, now: datetime) -> timedelta | None:
+        """How long ago the last complete listing was asked for."""
+        if self.last_complete_listing is None:
+            return None
+        return now - self.last_complete_listing

@@ -1,0 +1,288 @@
+"""Discovery: list an account's apps, compare with the records, write the difference.
+
+Runs at the start and then as its cron expression says. A listing that takes longer, because the
+provider is slow or the budget short, delays the next one and is told as a condition; none is
+skipped in silence. A failed or partial listing removes nothing.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+from controller.account import Account
+from controller.knowledge import FOUND_BY_INSPECTION
+from controller.policies import Policies
+from controller.tools import Tools
+from paastis.app import App, AppChange, Identity, Phase
+from paastis.errors import Conflict, ProviderError, RateLimited, RegistryError, Unauthorized
+from paastis.plan import Found, Plan, plan
+from paastis.providers.port import Listing, RemoteApp
+from paastis.reasons import Reason
+from paastis.schedule import next_firing
+
+log = logging.getLogger(__name__)
+
+INTERVALS_FRESH = 3
+"""For how many discovery intervals a look at the provider justifies a stop."""
+
+LISTING_TIMEOUT = timedelta(minutes=5)
+WRITES_AT_A_TIME = 100
+
+_FAILURES: tuple[tuple[type[ProviderError], Reason], ...] = (
+    (Unauthorized, Reason.CREDENTIALS_REFUSED),
+    (RateLimited, Reason.RATE_LIMITED),
+    (ProviderError, Reason.UNREACHABLE),
+)
+
+
+class Discovery:
+    """The discovery of one account."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        account: Account,
+        policies: Policies,
+        *,
+        cron: str,
+        touch: Callable[[str], None],
+        on_listing: Callable[[str, timedelta, bool], None],
+    ) -> None:
+        self._tools = tools
+        self._account = account
+        self._policies = policies
+        self._cron = cron
+        self._touch = touch
+        self._on_listing = on_listing
+        self._asked = asyncio.Event()
+
+    def ask(self) -> None:
+        """List again as soon as possible."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """List for ever; cancel to end."""
+        while True:
+            self._asked.clear()
+            began = self._tools.now()
+            self._set_freshness(began)
+            await self._guarded_turn(began)
+            await self._wait(began)
+
+    def _set_freshness(self, now: datetime) -> None:
+        first = next_firing(self._cron, now) or now + timedelta(hours=1)
+        second = next_firing(self._cron, first) or first + timedelta(hours=1)
+        fresh_for = INTERVALS_FRESH * (second - first)
+        self._tools.knowledge.fresh_for[self._account.name] = fresh_for
+
+    async def _wait(self, began: datetime) -> None:
+        due = next_firing(self._cron, began) or began + timedelta(hours=1)
+        late = self._tools.now() - due
+        message = None
+        if late > timedelta(0):
+            message = "Listing the apps takes longer than the interval between two listings."
+        self._account.tell(Reason.BUDGET_SHORT, message, self._tools.now())
+        wait = max((due - self._tools.now()).total_seconds(), 0)
+        try:
+            async with asyncio.timeout(wait):
+                await self._asked.wait()
+        except TimeoutError:
+            return
+
+    async def _guarded_turn(self, began: datetime) -> None:
+        account = self._account
+        complete = False
+        try:
+            async with asyncio.timeout(LISTING_TIMEOUT.total_seconds()):
+                listing = await account.provider.list_apps()
+            complete = listing.complete
+            await self._take_in(listing)
+        except TimeoutError:
+            self._failed(Reason.UNREACHABLE, "The provider does not answer.")
+        except ProviderError as error:
+            reason = next(reason for kind, reason in _FAILURES if isinstance(error, kind))
+            self._failed(reason, str(error))
+        except RegistryError as error:
+            log.warning("registry", extra={"account": account.name, "error": str(error)})
+        except Exception:
+            log.exception("unexpected fault", extra={"account": account.name})
+        self._on_listing(account.name, self._tools.now() - began, complete)
+
+    def _failed(self, reason: Reason, words: str) -> None:
+        account = self._account
+        now = self._tools.now()
+        account.reachable = False
+        changed = account.tell(Reason.UNREACHABLE, words, now)
+        refused = words if reason is Reason.CREDENTIALS_REFUSED else None
+        account.tell(Reason.CREDENTIALS_REFUSED, refused, now)
+        level = logging.WARNING if changed else logging.DEBUG
+        log.log(level, "cannot list apps", extra={"account": account.name, "error": words})
+
+    async def _take_in(self, listing: Listing) -> None:
+        account = self._account
+        now = self._tools.now()
+        if account.reachable is False:
+            log.info("the provider answers again", extra={"account": account.name})
+        account.reachable = True
+        account.tell(Reason.UNREACHABLE, None, now)
+        account.tell(Reason.CREDENTIALS_REFUSED, None, now)
+        problems = " ".join(listing.problems) or "The listing is not complete."
+        account.tell(Reason.INCOMPLETE_LISTING, None if listing.complete else problems, now)
+        found = self._found(listing)
+        known = [app for app in self._all().values() if app.identity.account == account.name]
+        outcome = plan(
+            found,
+            known,
+            taken_names=self._all().keys(),
+            absences=account.absences,
+            complete=listing.complete,
+            provider=account.config.provider,
+            now=now,
+        )
+        account.absences = outcome.absences
+        vanishing = "Many apps vanished at once; none is removed before an hour has passed."
+        account.tell(Reason.MASS_VANISHING, vanishing if outcome.mass_vanishing else None, now)
+        await self._carry_out(outcome, listing, known)
+        self._learn(found, outcome, listing)
+        if listing.complete:
+            account.last_complete_listing = listing.sent_at
+        await self._show_policies(now)
+        account.listed_once = True
+
+    def _all(self) -> dict[str, App]:
+        newest = ((name, self._tools.records.get(name)) for name in self._tools.records.all())
+        return {name: app for name, app in newest if app is not None}
+
+    def _found(self, listing: Listing) -> list[Found]:
+        """What the account looks after, and what it has on record although it no longer does."""
+        kept = {
+            app.identity
+            for app in self._all().values()
+            if app.phase not in {Phase.AWAKE, Phase.UNMANAGED, Phase.GONE}
+        }
+        found = (_as_found(self._account.name, item) for item in listing.apps)
+        return [
+            item
+            for item in found
+            if self._account.config.covers(item.app_name) or item.identity in kept
+        ]
+
+    async def _carry_out(self, outcome: Plan, listing: Listing, known: list[App]) -> None:
+        records = {app.name: app for app in known}
+        for name in (*outcome.replaced, *outcome.remove):
+            log.info("removed", extra={"app": name, "account": self._account.name})
+            await self._remove(records[name])
+        async with asyncio.TaskGroup() as group:
+            places = asyncio.Semaphore(WRITES_AT_A_TIME)
+            for app in outcome.create:
+                group.create_task(self._create(app, listing, places))
+            for name, change in outcome.refresh:
+                if self._may_take(records[name], listing):
+                    group.create_task(self._refresh(records[name], change, places))
+
+    async def _create(self, app: App, listing: Listing, places: asyncio.Semaphore) -> None:
+        async with places:
+            created = await self._quietly(self._tools.records.create(app))
+        if created is not None:
+            log.info(
+                "discovered",
+                extra={"app": app.name, "account": self._account.name, "phase": app.phase},
+            )
+            self._tools.knowledge.observe(created, self._tools.now())
+            self._tools.knowledge.of(app.name).remote_at = listing.sent_at
+
+    async def _refresh(self, app: App, change: AppChange, places: asyncio.Semaphore) -> None:
+        async with places:
+            await self._quietly(self._tools.records.write(app, change))
+
+    async def _remove(self, app: App) -> None:
+        try:
+            await self._tools.records.remove(app)
+        except Conflict:
+            return  # the next complete listing says it again
+
+    @staticmethod
+    async def _quietly(write: Awaitable[App]) -> App | None:
+        """A conflict is no fault here: the next listing compares again."""
+        try:
+            return await write
+        except Conflict:
+            return None
+
+    def _may_take(self, app: App, listing: Listing) -> bool:
+        """Whether the listing is newer than what our own operation did to the app."""
+        operation = app.operation
+        if app.phase is Phase.DRAINING:
+            return False
+        if operation is None:
+            return True
+        return operation.ended_at is not None and operation.ended_at <= listing.sent_at
+
+    def _learn(self, found: list[Found], outcome: Plan, listing: Listing) -> None:
+        """Take in what is not for the record."""
+        records = self._all()
+        by_identity = {app.identity: app for app in records.values()}
+        for item in found:
+            app = by_identity.get(item.identity)
+            if app is None:
+                continue
+            known = self._tools.knowledge.of(app.name)
+            newer = known.remote_at is None or listing.sent_at > known.remote_at
+            operation = app.operation
+            if operation is not None and (
+                operation.ended_at is None or operation.ended_at > listing.sent_at
+            ):
+                continue  # asked for before our own call had taken effect
+            if item.unmanaged is not None or known.unmanaged not in FOUND_BY_INSPECTION:
+                known.unmanaged = item.unmanaged
+            if known.unmanaged in FOUND_BY_INSPECTION and item.deployment != app.deployment:
+                known.unmanaged = None
+            if app.name in outcome.agree and newer:
+                known.remote_at = listing.sent_at
+            self._touch(app.name)
+        for name in outcome.inspect:
+            app = records.get(name)
+            if app is not None and self._may_look(app, listing):
+                self._tools.knowledge.of(name).look_wanted = True
+                self._touch(name)
+
+    def _may_look(self, app: App, listing: Listing) -> bool:
+        known = self._tools.knowledge.of(app.name)
+        operation = app.operation
+        if operation is not None and (
+            operation.ended_at is None or operation.ended_at > listing.sent_at
+        ):
+            return False
+        return known.looked_at is None or known.looked_at < listing.sent_at
+
+    async def _show_policies(self, now: datetime) -> None:
+        """Write every record's policy where it changed."""
+        places = asyncio.Semaphore(WRITES_AT_A_TIME)
+        async with asyncio.TaskGroup() as group:
+            for app, change in self._policies.changes(self._all(), now):
+                group.create_task(self._refresh(app, change, places))
+
+    async def forget(self) -> int:
+        """Remove what can be discovered again without losing anything; returns how many."""
+        removed = 0
+        for app in self._all().values():
+            if app.identity.account != self._account.name or app.open_operation is not None:
+                continue
+            if app.phase in {Phase.AWAKE, Phase.UNMANAGED, Phase.GONE}:
+                await self._remove(app)
+                removed += 1
+        self.ask()
+        return removed
+
+
+def _as_found(account: str, item: RemoteApp) -> Found:
+    return Found(
+        identity=Identity(account, item.region, item.app_id),
+        app_name=item.app_name,
+        state=item.state,
+        url=item.url,
+        hosts=item.hosts,
+        deployment=item.deployment,
+        unmanaged=item.unmanaged,
+    )

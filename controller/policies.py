@@ -1,0 +1,115 @@
+"""The effective policies of all records: rules, account and overrides, and what links add."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from controller.account import Account
+from controller.knowledge import Knowledge
+from controller.settling import told
+from paastis.app import App, AppChange, Phase
+from paastis.config import Config
+from paastis.policy import Mode, Policy, Power
+from paastis.reasons import Reason
+from paastis.rule import (
+    Effective,
+    Hooks,
+    LinkNode,
+    Rule,
+    access_resolution,
+    effective,
+    hooks_for,
+    linked,
+)
+
+log = logging.getLogger(__name__)
+
+_LEFT_ALONE = replace(Policy(), power=Power.UNMANAGED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    """An effective policy, and what it was computed from."""
+
+    key: tuple[object, ...]
+    effective: Effective
+
+
+class Policies:
+    """Computes policies; remembers them by what they depend on."""
+
+    def __init__(
+        self, config: Config, accounts: Mapping[str, Account], knowledge: Knowledge
+    ) -> None:
+        self._config = config
+        self._rules: Sequence[Rule] = config.rules
+        self._accounts = accounts
+        self._knowledge = knowledge
+        self._cache: dict[str, _Cached] = {}
+
+    def hooks_of(self, app: App) -> Hooks:
+        """The shell commands around this app's starts and stops."""
+        return hooks_for(self._effective(app).matched, self._config.hooks.commands)
+
+    def changes(self, apps: Mapping[str, App], now: datetime) -> list[tuple[App, AppChange]]:
+        """What to write so that every record shows its policy. Renews the links as well.
+
+        A draining record is left for later: the next write to it must be its stop.
+        """
+        effectives = {name: self._effective(app) for name, app in apps.items()}
+        links = linked(
+            {
+                name: LinkNode(
+                    account=apps[name].identity.account,
+                    app_name=apps[name].app_name,
+                    display_name=found.policy.display_name,
+                    links=found.policy.linked_apps,
+                )
+                for name, found in effectives.items()
+            }
+        )
+        self._knowledge.link(links)
+        for name in self._cache.keys() - apps.keys():
+            del self._cache[name]
+        found_changes: list[tuple[App, AppChange]] = []
+        for name, app in apps.items():
+            if app.phase in {Phase.DRAINING, Phase.GONE}:
+                continue
+            found = effectives[name]
+            idle_times = [found.policy.max_idle_time]
+            idle_times += [effectives[target].policy.max_idle_time for target in links[name]]
+            resolution = access_resolution(idle_times, self._config.controller.access_resolution)
+            policy = replace(found.policy, access_resolution=resolution)
+            problem = " ".join(found.problems) or None
+            conditions = told(app.conditions, Reason.TEMPLATE_DROPPED, problem, now)
+            if policy != app.policy or conditions is not app.conditions:
+                found_changes.append((app, AppChange(policy=policy, conditions=conditions)))
+        return found_changes
+
+    def _effective(self, app: App) -> Effective:
+        account = self._accounts.get(app.identity.account)
+        key = (app.app_name, app.overrides.settings, account is not None)
+        cached = self._cache.get(app.name)
+        if cached is not None and cached.key == key:
+            return cached.effective
+        found = self._compute(app, account)
+        self._cache[app.name] = _Cached(key, found)
+        return found
+
+    def _compute(self, app: App, account: Account | None) -> Effective:
+        if account is None:
+            return Effective(replace(app.policy, mode=Mode.OBSERVE), ())
+        if not account.config.covers(app.app_name):
+            # It was looked after before and is asleep: it stays on record, and is left alone.
+            return Effective(replace(_LEFT_ALONE, mode=account.config.mode), ())
+        return effective(
+            app.app_name,
+            account.name,
+            self._rules,
+            defaults=self._config.defaults,
+            account_settings=account.config.settings,
+            overrides=app.overrides.settings,
+            mode=account.config.mode,
+            resolution_floor=self._config.controller.access_resolution,
+        )

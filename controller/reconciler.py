@@ -1,0 +1,304 @@
+"""Decides for each app when it is due, and acts.
+
+A heap of due times: the loop sleeps until the earliest, or until an event. Nothing is polled. One
+app has one action at a time; actions of different apps run side by side, within bounds.
+"""
+
+import asyncio
+import heapq
+import itertools
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from controller.account import Account
+from controller.looking import Looking
+from controller.settling import entered, told
+from controller.starting import Starting
+from controller.stopping import Stopping
+from controller.tools import Tools
+from paastis.app import App, AppChange, Phase
+from paastis.decide import Action, Decision, Situation, decide, unmanaged_reason
+from paastis.errors import Conflict, RegistryError, UnknownApp
+from paastis.policy import Mode
+from paastis.reasons import Reason
+
+log = logging.getLogger(__name__)
+
+ACTIONS_AT_A_TIME = 50
+AFTER_CONFLICT = timedelta(milliseconds=50)
+AFTER_REGISTRY_FAULT = timedelta(seconds=1)
+AFTER_SURPRISE = timedelta(seconds=30)
+"""How long an app is left alone after a fault of our own."""
+
+LONGEST_SLEEP = timedelta(hours=1)
+"""A look at the heap at least that often, in case the wall clock was set."""
+
+ACTION_TIMEOUT = timedelta(minutes=10)
+"""Longest hooks included; a hung action must not block its app for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verbs:
+    """What can be done to an app."""
+
+    looking: Looking
+    stopping: Stopping
+    starting: Starting
+
+
+class Reconciler:
+    """The due-time heap."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        verbs: Verbs,
+        accounts: Mapping[str, Account],
+        *,
+        on_operation: Callable[[str], None],
+        on_fault: Callable[[str], None],
+    ) -> None:
+        self._tools = tools
+        self._verbs = verbs
+        self._accounts = accounts
+        self._on_operation = on_operation
+        self._on_fault = on_fault
+        self._heap: list[tuple[datetime, int, str]] = []
+        self._due: dict[str, datetime] = {}
+        self._count = itertools.count()
+        self._busy: set[str] = set()
+        self._again: set[str] = set()
+        self._woken = asyncio.Event()
+        self.turned_at: datetime | None = None
+        """When the loop last turned; a sign of life."""
+
+    def touch(self, name: str, at: datetime | None = None) -> None:
+        """Decide about an app at that time, or now; an earlier date stands."""
+        due = at if at is not None else self._tools.now()
+        before = self._due.get(name)
+        if before is not None and before <= due:
+            return
+        self._due[name] = due
+        heapq.heappush(self._heap, (due, next(self._count), name))
+        self._woken.set()
+
+    @property
+    def backlog(self) -> int:
+        """Apps whose time has come or that are being acted on."""
+        now = self._tools.now()
+        return len(self._busy) + sum(due <= now for due in self._due.values())
+
+    def situation(self, app: App) -> Situation:
+        """What a decision about this app looks at now."""
+        return self._tools.knowledge.situation(
+            app, self._tools.records.all(), account_known=app.identity.account in self._accounts
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Turn until told to stop; actions under way may finish their step."""
+        async with asyncio.TaskGroup() as group:
+            stopping = group.create_task(_set_when(stop, self._woken))
+            while not stop.is_set():
+                self._woken.clear()
+                self.turned_at = self._tools.now()
+                self._tools.metrics.turn("reconciler")
+                for name in self._take_due(self.turned_at):
+                    self._turn(name, group)
+                await self._sleep()
+            stopping.cancel()
+
+    async def _sleep(self) -> None:
+        wait = LONGEST_SLEEP
+        if len(self._busy) < ACTIONS_AT_A_TIME and self._heap:
+            wait = min(wait, self._heap[0][0] - self._tools.now())
+        if wait > timedelta(0):
+            try:
+                async with asyncio.timeout(wait.total_seconds()):
+                    await self._woken.wait()
+            except TimeoutError:
+                return
+        else:
+            await asyncio.sleep(0)  # a turn for everybody else before the next one of ours
+
+    def _take_due(self, now: datetime) -> list[str]:
+        taken: list[str] = []
+        while self._heap and self._heap[0][0] <= now:
+            if len(self._busy) + len(taken) >= ACTIONS_AT_A_TIME:
+                break
+            due, _, name = heapq.heappop(self._heap)
+            if self._due.get(name) != due:
+                continue  # it was rescheduled
+            del self._due[name]
+            self._tools.metrics.reconciler_lag.set((now - due).total_seconds())
+            if name in self._busy:
+                self._again.add(name)
+            else:
+                taken.append(name)
+        return taken
+
+    def _turn(self, name: str, group: asyncio.TaskGroup) -> None:
+        app = self._tools.records.get(name)
+        if app is None:
+            return
+        now = self._tools.now()
+        situation = self.situation(app)
+        decision = decide(situation, now)
+        if decision.look_again_at is not None:
+            self.touch(name, max(decision.look_again_at, now))
+        account = self._accounts.get(app.identity.account)
+        step = self._step(app, account, situation, decision, now)
+        if step is None:
+            return
+        self._busy.add(name)
+        group.create_task(self._carry_out(name, step))
+
+    async def _carry_out(self, name: str, step: Coroutine[Any, Any, None]) -> None:
+        again: timedelta | None = None
+        try:
+            async with asyncio.timeout(ACTION_TIMEOUT.total_seconds()):
+                await step
+        except Conflict:
+            again = AFTER_CONFLICT
+        except UnknownApp:
+            pass
+        except RegistryError as error:
+            log.warning("registry", extra={"app": name, "error": str(error)})
+            again = AFTER_REGISTRY_FAULT
+        except Exception:
+            log.exception("unexpected fault", extra={"app": name})
+            self._on_fault("reconciler")
+            again = AFTER_SURPRISE
+        finally:
+            self._busy.discard(name)
+            self._woken.set()
+        self._after(name, again)
+
+    def _after(self, name: str, again: timedelta | None) -> None:
+        app = self._tools.records.get(name)
+        if app is None:
+            return
+        account = self._accounts.get(app.identity.account)
+        if app.open_operation is not None:
+            self._on_operation(app.identity.account)
+        elif account is not None:
+            for waiting in account.slots.release(name):
+                self.touch(waiting)
+            if account.slots.awaits(name) and name not in self._again:
+                return  # a freed place brings it back
+        self._again.discard(name)
+        self.touch(name, self._tools.now() + again if again is not None else None)
+
+    def _step(
+        self,
+        app: App,
+        account: Account | None,
+        situation: Situation,
+        decision: Decision,
+        now: datetime,
+    ) -> Coroutine[Any, Any, None] | None:
+        """The action to carry out, if any."""
+        if app.open_operation is not None or app.phase is Phase.GONE:
+            return self._look_if_wanted(app, account, now)
+        reason = unmanaged_reason(situation)
+        if reason is not None:
+            if app.phase is Phase.UNMANAGED and app.phase_reason is reason:
+                return None
+            return self._leave_alone(app, reason)
+        if account is None:
+            return None
+        look_wanted = self._tools.knowledge.of(app.name).look_wanted
+        if look_wanted and decision.action is not Action.START:  # which begins with a look
+            return self._look_if_wanted(app, account, now)
+        if app.policy.mode is Mode.OBSERVE and decision.action is not Action.INSPECT:
+            return self._show(app, decision)
+        return self._carry(app, account, decision, now)
+
+    def _carry(
+        self, app: App, account: Account, decision: Decision, now: datetime
+    ) -> Coroutine[Any, Any, None] | None:
+        known = self._tools.knowledge.of(app.name)
+        verbs = self._verbs
+        if decision.action is Action.CANCEL_DRAIN:
+            return verbs.stopping.cancel_drain(app, decision.reason)
+        if decision.action is Action.START:
+            if self._wait_until(app.name, known.start_not_before, now):
+                return None
+            return verbs.starting.start(app, account, decision)
+        if app.phase is Phase.DRAINING and known.drain_version != app.version:
+            # Announced by a controller that is gone, or somebody used or changed the app since.
+            return verbs.stopping.cancel_drain(app, Reason.IN_USE)
+        owes = app.phase is Phase.AWAKE and app.snapshot is not None and app.snapshot.autoscalers
+        if decision.action is Action.NOTHING and not owes:
+            return self._clear_would(app)
+        if self._wait_until(app.name, known.paused_until, now):
+            return None
+        if decision.action is Action.INSPECT:
+            return verbs.looking.look(app, account)
+        if owes:
+            return verbs.starting.enable_autoscalers(app, account)
+        if decision.action is Action.BEGIN_DRAIN:
+            return verbs.stopping.begin_drain(app, decision)
+        return verbs.stopping.stop(app, account, decision)
+
+    def _wait_until(self, name: str, moment: datetime | None, now: datetime) -> bool:
+        if moment is None or moment <= now:
+            return False
+        self.touch(name, moment)
+        return True
+
+    def _look_if_wanted(
+        self, app: App, account: Account | None, now: datetime
+    ) -> Coroutine[Any, Any, None] | None:
+        """A listing contradicts the record: look, once nothing of ours is on its way."""
+        known = self._tools.knowledge.of(app.name)
+        if not known.look_wanted or account is None or app.open_operation is not None:
+            return None
+        if self._wait_until(app.name, known.paused_until, now):
+            return None
+        return self._verbs.looking.look(app, account)
+
+    async def _leave_alone(self, app: App, reason: Reason) -> None:
+        await self._tools.records.write(
+            app, entered(app, Phase.UNMANAGED, reason, self._tools.now())
+        )
+
+    def _show(self, app: App, decision: Decision) -> Coroutine[Any, Any, None] | None:
+        """An account that is only observed: tell what would be done."""
+        now = self._tools.now()
+        # The sentence stays the same from look to look: a condition is written when it changes.
+        sleep = f"It would be put to sleep: {decision.reason}."
+        wake = f"It would be woken: {decision.reason}."
+        conditions = told(
+            app.conditions,
+            Reason.WOULD_SLEEP,
+            sleep if decision.action is Action.BEGIN_DRAIN else None,
+            now,
+        )
+        conditions = told(
+            conditions, Reason.WOULD_WAKE, wake if decision.action is Action.START else None, now
+        )
+        change = AppChange(conditions=conditions)
+        if app.phase is Phase.DRAINING:
+            change.update(entered(app, Phase.AWAKE, Reason.PAUSED, now))
+        elif conditions is app.conditions:
+            return None
+        return self._write(app, change)
+
+    def _clear_would(self, app: App) -> Coroutine[Any, Any, None] | None:
+        now = self._tools.now()
+        conditions = told(app.conditions, Reason.WOULD_SLEEP, None, now)
+        conditions = told(conditions, Reason.WOULD_WAKE, None, now)
+        if conditions is app.conditions:
+            return None
+        return self._write(app, AppChange(conditions=conditions))
+
+    async def _write(self, app: App, change: AppChange) -> None:
+        await self._tools.records.write(app, change)
+
+
+async def _set_when(event: asyncio.Event, other: asyncio.Event) -> None:
+    await event.wait()
+    other.set()

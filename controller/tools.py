@@ -1,0 +1,63 @@
+"""What every action of the controller needs, and the words it logs."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from controller.hooks import Hooks
+from controller.knowledge import Knowledge
+from controller.records import Records
+from paastis.app import App, Phase
+from paastis.metrics import Metrics
+from paastis.providers.port import Remote
+from paastis.registry.port import Leadership, Registry
+from paastis.rule import Hooks as HookCommands
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every action needs."""
+
+    registry: Registry
+    records: Records
+    knowledge: Knowledge
+    hooks: Hooks
+    hooks_of: Callable[[App], HookCommands]
+    lease: Leadership
+    now: Callable[[], datetime]
+    new_id: Callable[[], str]
+    metrics: Metrics
+
+
+def remote_of(app: App) -> Remote:
+    """The address of an app for provider calls."""
+    return Remote(app.identity, app.app_name)
+
+
+def moved(tools: Tools, before: App, after: App, words: str = "") -> None:
+    """Log and count a change of phase. `words` are the provider's own."""
+    if before.phase is after.phase:
+        return
+    extra = {"app": after.name, "reason": after.phase_reason, "cycle": after.cycle}
+    if words:
+        extra["provider"] = words
+    level = logging.WARNING if after.phase is Phase.FAILED else logging.INFO
+    log.log(level, "%s → %s", before.phase, after.phase, extra=extra)
+    account = after.identity.account
+    steps = (before.phase, after.phase)
+    if after.phase is Phase.STARTING and after.open_operation is not None:
+        tools.metrics.wakes.labels(account, "started").inc()
+    elif steps == (Phase.STARTING, Phase.AWAKE):
+        tools.metrics.wakes.labels(account, "succeeded").inc()
+    elif after.phase is Phase.FAILED:
+        tools.metrics.wakes.labels(account, "failed").inc()
+    elif after.phase is Phase.STOPPING:
+        tools.metrics.sleeps.labels(account, "started").inc()
+    elif steps == (Phase.STOPPING, Phase.ASLEEP):
+        tools.metrics.sleeps.labels(account, "succeeded").inc()
+    elif steps == (Phase.STOPPING, Phase.AWAKE):
+        tools.metrics.sleeps.labels(account, "failed").inc()
+    tools.metrics.asleep_seconds.labels(account).inc(after.asleep_seconds - before.asleep_seconds)
