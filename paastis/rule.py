@@ -162,7 +162,8 @@ def linked(names: Mapping[str, LinkNode]) -> Mapping[str, frozenset[str]]:
 
     A link means the apps of that name, else those of that display name; in the same account if
     there are any, else wherever. Nothing is linked to itself; what does not exist is no link.
-    Work and memory grow with the links found; apps that link to the same share one set.
+    Work and memory grow with the links found. Apps that link to the same share one set; only those
+    in a circle have sets of their own, so circles should be small, as people's are.
     """
     targets = _targets(names)
     reached: dict[frozenset[str], frozenset[str]] = {}
