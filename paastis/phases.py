@@ -99,6 +99,7 @@ _REASONS: dict[tuple[Phase, Phase], Reason] = {
     (Phase.DRAINING, Phase.AWAKE): Reason.SEEN_RUNNING,
     (Phase.STOPPING, Phase.AWAKE): Reason.STOP_FAILED,
     (Phase.STOPPING, Phase.STARTING): Reason.STARTED_BY_HAND,
+    (Phase.STOPPING, Phase.ASLEEP): Reason.ASLEEP,
     (Phase.ASLEEP, Phase.AWAKE): Reason.STARTED_BY_HAND,
     (Phase.ASLEEP, Phase.STARTING): Reason.STARTED_BY_HAND,
     (Phase.ASLEEP, Phase.FAILED): Reason.CRASHED,
