@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
+import socket
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Self
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from paastis.simulate.app import App
 
 _GOODBYE = 0.05  # seconds that open requests get when the simulator ends
+_BACKLOG = 1024  # connections that wait to be accepted; tests open hundreds at once
+_ACCEPTING = 3  # turns of the event loop from accepting a socket to having its connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +84,7 @@ class ScalingoSimulator:
         self.port = 0
         self.front_port = 0
         self._runners: list[web.BaseRunner] = []
+        self._listeners: list[socket.socket] = []
         apps = self.settings.apps
         for spec in default_apps() if apps is None else apps:
             self.world.add(spec)
@@ -146,24 +151,38 @@ class ScalingoSimulator:
             self.settings.front_listen,
         )
 
-    async def _listen(
-        self,
-        runner: web.BaseRunner,
-        address: tuple[str, int],
-    ) -> int:
+    async def _listen(self, runner: web.BaseRunner, address: tuple[str, int]) -> int:
         self._runners.append(runner)
         await runner.setup()
         host, port = address
         try:
-            await web.TCPSite(runner, host, port, backlog=1024).start()
+            listener = socket.create_server(
+                address,
+                family=socket.AF_INET6 if ":" in host else socket.AF_INET,
+                backlog=_BACKLOG,
+            )
         except OSError as error:
-            # The number says it shortly; asyncio's own text repeats the address as a tuple.
-            why = os.strerror(error.errno) if error.errno else str(error)
+            # The number says it shortly; the error's own text repeats the address as a tuple.
+            # (A name that can't be resolved has a negative number, and a text that is short already.)
+            number = error.errno or 0
+            why = os.strerror(number) if number > 0 else str(error.strerror)
             raise ConfigError(f"can't listen on {host}:{port}: {why.lower()}") from error
-        listening: int = runner.addresses[0][1]
+        self._listeners.append(listener)
+        await web.SockSite(runner, listener, backlog=_BACKLOG).start()
+        listening: int = listener.getsockname()[1]
         return listening
 
     async def _end(self) -> None:
+        # Nobody may come in any more before connections are cut, since clients whose connection
+        # breaks come back at once. And asyncio loses a socket without closing it if its server ends
+        # between accepting and connecting (Python 3.11): stop accepting first, let it get through.
+        loop = asyncio.get_running_loop()
+        for listener in self._listeners:
+            loop.remove_reader(listener)
+        for _ in range(_ACCEPTING):
+            await asyncio.sleep(0)
         self.world.close()
         while self._runners:
             await self._runners.pop().cleanup()
+        while self._listeners:
+            self._listeners.pop().close()
