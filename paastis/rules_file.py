@@ -108,7 +108,7 @@ def parse_rules_file(
     except yaml.reader.ReaderError as error:
         problems.append(f"{name}: not valid YAML: {error.reason} (character {error.position + 1})")
         return FileContent()
-    except (RecursionError, ValueError) as error:
+    except (RecursionError, ValueError, OverflowError) as error:
         # Nested too deeply, or an escape sequence beyond Unicode.
         problems.append(f"{name}: not valid YAML: {error}")
         return FileContent()
