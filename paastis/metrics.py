@@ -114,7 +114,7 @@ class Metrics:
         self.registry_writes = Counter(
             "paastis_registry_writes",
             "Writes to the registry, by kind (create, update, access, remove) and outcome "
-            "(written, conflict, failed).",
+            "(written, conflict, unknown, failed).",
             ["kind", "outcome"],
             registry=registry,
         )

@@ -21,7 +21,8 @@ from types import MappingProxyType, TracebackType
 from typing import Self
 
 from paastis.app import App, AppChange
-from paastis.errors import RegistryUnavailable
+from paastis.errors import Conflict, RegistryUnavailable, UnknownApp
+from paastis.metrics import Metrics
 from paastis.registry.codec import encode
 from paastis.registry.feed import Feed
 from paastis.registry.port import Change, Leadership, Presence
@@ -62,7 +63,7 @@ class MemoryRegistry:
 
     Without a state file it works at once and forgets everything at the end. With one it has to be
     opened, by `await MemoryRegistry.open(…)` or as an `async with` block; writes before that raise
-    `RegistryUnavailable`. `monotonic` (seconds) times the heartbeats.
+    `RegistryUnavailable`. `monotonic` (seconds) times the heartbeats, `metrics` counts the writes.
     """
 
     def __init__(
@@ -71,9 +72,11 @@ class MemoryRegistry:
         *,
         monotonic: Callable[[], float] = time.monotonic,
         silent_after: timedelta = SILENT_AFTER,
+        metrics: Metrics | None = None,
     ) -> None:
         self._state_file = state_file
         self._monotonic = monotonic
+        self._metrics = metrics
         self._silent_after = silent_after.total_seconds()
         self._records: dict[str, App] = {}
         self._mirror = MappingProxyType(self._records)
@@ -100,12 +103,13 @@ class MemoryRegistry:
         *,
         monotonic: Callable[[], float] = time.monotonic,
         silent_after: timedelta = SILENT_AFTER,
+        metrics: Metrics | None = None,
     ) -> Self:
         """A registry with what the state file holds.
 
         Raises `ConfigError` if the file cannot be used or another paastis uses it.
         """
-        registry = cls(state_file, monotonic=monotonic, silent_after=silent_after)
+        registry = cls(state_file, monotonic=monotonic, silent_after=silent_after, metrics=metrics)
         await registry._open()
         return registry
 
@@ -176,21 +180,37 @@ class MemoryRegistry:
 
     async def create(self, app: App) -> App:
         """See the port."""
-        return _present(await self._write(app.name, creation(app)))
+        return _present(await self._write("create", app.name, creation(app)))
 
     async def remove(self, name: str, *, seen_version: int) -> None:
         """See the port."""
-        await self._write(name, removal(seen_version))
+        await self._write("remove", name, removal(seen_version))
 
     async def update(self, name: str, change: AppChange, *, seen_version: int) -> App:
         """See the port."""
-        return _present(await self._write(name, alteration(name, change, seen_version)))
+        return _present(await self._write("update", name, alteration(name, change, seen_version)))
 
     async def record_access(self, name: str, when: datetime, *, wake_for: int | None = None) -> App:
         """See the port."""
-        return _present(await self._write(name, access(name, when, wake_for)))
+        return _present(await self._write("access", name, access(name, when, wake_for)))
 
-    async def _write(self, name: str, step: Step) -> App | None:
+    async def _write(self, kind: str, name: str, step: Step) -> App | None:
+        outcome = "failed"
+        try:
+            answer = await self._written(name, step)
+            outcome = "written"
+        except Conflict:
+            outcome = "conflict"
+            raise
+        except UnknownApp:
+            outcome = "unknown"
+            raise
+        finally:
+            if self._metrics is not None:
+                self._metrics.registry_writes.labels(kind, outcome).inc()
+        return answer
+
+    async def _written(self, name: str, step: Step) -> App | None:
         if self._closed:
             raise RegistryUnavailable("The registry is closed.")
         write = _Write(name, step, asyncio.get_running_loop().create_future())

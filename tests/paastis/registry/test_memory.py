@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from paastis.app import App, Phase
-from paastis.errors import ConfigError, Conflict, RegistryUnavailable
+from paastis.errors import ConfigError, Conflict, RegistryUnavailable, UnknownApp
+from paastis.metrics import Metrics
 from paastis.registry.memory import MemoryRegistry
 from paastis.registry.port import Registry
 from paastis.registry.statefile import StateFile
@@ -344,6 +345,33 @@ async def test_reader_with_sqlite_tools_does_not_stop_the_writes(path: Path) -> 
         finally:
             reader.close()
         assert updated == replace(created, cycle=2, version=updated.version)
+
+
+async def test_writes_are_counted_by_kind_and_outcome() -> None:
+    metrics = Metrics()
+    registry = MemoryRegistry(metrics=metrics)
+    created = await registry.create(an_app())
+    await registry.record_access("shop", NOON)
+    with pytest.raises(Conflict):
+        await registry.update("shop", {"cycle": 2}, seen_version=created.version)
+    with pytest.raises(UnknownApp):
+        await registry.record_access("nobody", NOON)
+    await registry.aclose()
+    with pytest.raises(RegistryUnavailable):
+        await registry.record_access("shop", NOON)
+    count = {
+        (sample.labels["kind"], sample.labels["outcome"]): sample.value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if sample.name == "paastis_registry_writes_total"
+    }
+    assert count == {
+        ("create", "written"): 1,
+        ("access", "written"): 1,
+        ("update", "conflict"): 1,
+        ("access", "unknown"): 1,
+        ("access", "failed"): 1,
+    }
 
 
 async def test_silence_begins_after_ten_seconds(clock: Clock) -> None:
