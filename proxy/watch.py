@@ -1,0 +1,376 @@
+"""What this proxy knows of the apps, and everything it tells the registry.
+
+Theory: records come in from the feed and as answers of our own writes; the newest version of each
+counts. The position that heartbeats tell is another matter: it is only ever that of the feed, and
+only as far as every drain that our use contradicts has been told so. One loop reads the feed, one
+does what is due at a time, one sends heartbeats; each write is a short task.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
+from datetime import datetime
+
+from paastis.app import App, Phase
+from paastis.errors import RegistryUnavailable, UnknownApp
+from paastis.registry.port import Change, Registry
+from paastis.rule import LinkNode, linked
+from proxy.access import Access, Ticket
+from proxy.doubts import Doubts
+from proxy.meter import Meter
+from proxy.routes import Routes
+from proxy.settings import ProxySettings
+from proxy.waker import Waker
+
+log = logging.getLogger(__name__)
+
+_WRITE_TIMEOUT = 10.0
+_LONGEST_BACKOFF = 5.0
+_ACCESS_WRITES = 64
+"""Access writes on their way at a time; wakes do not wait for them."""
+_NONE: frozenset[str] = frozenset()
+
+
+class Watch:
+    """Records, routes, uses and waits; the only part of the proxy that uses the registry."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        settings: ProxySettings,
+        *,
+        now: Callable[[], datetime],
+        rng: random.Random,
+        proxy_id: str,
+        meter: Meter,
+        probe: Callable[[App], Awaitable[bool]],
+    ) -> None:
+        self._registry = registry
+        self._settings = settings
+        self._now = now
+        self._rng = rng
+        self._proxy_id = proxy_id
+        self._meter = meter
+        self._probe_app = probe
+        self.apps: dict[str, App] = {}
+        self.routes = Routes(settings.base_domains)
+        self.access = Access(links=self.links, backoff=self._backoff)
+        self.waker = Waker(
+            self,
+            links=self.links,
+            backoff=self._backoff,
+            per_app=settings.held_per_app,
+            total=settings.held_total,
+        )
+        self.doubts = Doubts()
+        self._links: dict[str, frozenset[str]] = {}
+        self._links_stale = False
+        self._any_links = 0
+        self._position = 0
+        self._planned: float | None = None
+        self._kick = asyncio.Event()
+        self._beat = asyncio.Event()
+        self._news: dict[str, list[asyncio.Future[None]]] = {}
+        self._slots = asyncio.Semaphore(_ACCESS_WRITES)
+        self._group: asyncio.TaskGroup | None = None
+        self._changes: AsyncIterator[Change] | None = None
+
+    # --- life
+
+    async def open(self) -> None:
+        """Register, then list: whoever decides about stops counts on this order."""
+        failures = 0
+        while True:
+            try:
+                await self._send_heartbeat(0)
+                break
+            except (RegistryUnavailable, TimeoutError) as error:
+                failures += 1
+                log.warning("The registry cannot be reached yet (%r).", error)
+                await asyncio.sleep(self._backoff(failures))
+        self._changes = self._registry.changes()
+        for app in list(self._registry.apps().values()):
+            self.learn(app)
+        self._position = self._registry.position()
+
+    async def run(self, started: asyncio.Event) -> None:
+        """Follow the registry until cancelled. `open` comes first."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                group.create_task(self._follow(), name="proxy feed")
+                group.create_task(self._do_due(), name="proxy timers")
+                group.create_task(self._send_heartbeats(), name="proxy heartbeats")
+                started.set()
+        finally:
+            self._group = None
+
+    async def close(self, *, within: float) -> None:
+        """Write every use that is not written, then say goodbye; after `run` has ended."""
+        try:
+            async with asyncio.timeout(within):
+                for name in self.access.unwritten():
+                    await self._write(name)
+                await self._registry.goodbye(self._proxy_id)
+        except (RegistryUnavailable, TimeoutError) as error:
+            log.warning("The registry did not take the last accesses (%r).", error)
+
+    # --- requests
+
+    def begin(self, name: str) -> Ticket:
+        """Count a request for the app until `end`."""
+        ticket = self.access.begin(name, self._clock())
+        self._plan()
+        return ticket
+
+    def end(self, ticket: Ticket) -> None:
+        """The request is over."""
+        self.access.end(ticket, self._clock())
+        self._plan()
+
+    async def met_drain(self, name: str, *, deadline: float) -> None:
+        """Return when the app does not drain any more, or an own write has met its drain.
+
+        Raises TimeoutError.
+        """
+        async with asyncio.timeout_at(deadline):
+            while True:
+                app = self.apps.get(name)
+                if app is None or app.phase is not Phase.DRAINING:
+                    return
+                if self.access.may_pass_drain(name):
+                    return
+                await self._next_news(name)
+
+    async def changed(self, name: str, *, since: App, deadline: float) -> None:
+        """Return when the app's cycle or phase is another than `since`. Raises TimeoutError."""
+        async with asyncio.timeout_at(deadline):
+            while (app := self.apps.get(name)) is not None and (
+                (app.cycle, app.phase) == (since.cycle, since.phase)
+            ):
+                await self._next_news(name)
+
+    async def news(self, name: str, *, within: float) -> bool:
+        """Whether anything was learnt about the app in that many seconds."""
+        try:
+            async with asyncio.timeout(within):
+                await self._next_news(name)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _next_news(self, name: str) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._news.setdefault(name, []).append(waiter)
+        try:
+            await waiter
+        finally:
+            waiters = self._news.get(name)
+            if waiters is not None and waiter in waiters:
+                waiters.remove(waiter)
+                if not waiters:
+                    del self._news[name]
+
+    def controller_away(self) -> bool:
+        """Whether the controller's sign of life is so overdue that visitors are told."""
+        overdue = self._registry.controller_overdue().total_seconds()
+        return overdue > self._settings.controller_patience
+
+    def poke(self) -> None:
+        """Something may be due earlier than planned."""
+        self._plan()
+
+    # --- records
+
+    def learn(self, app: App) -> None:
+        """Take in a record, unless a newer one is known."""
+        known = self.apps.get(app.name)
+        if known is not None and known.version > app.version:
+            return
+        self.apps[app.name] = app
+        self.routes.put(app)
+        self._note_links(known, app)
+        clock = self._clock()
+        self.access.observe(app, now=clock, wall=self._now())
+        self.doubts.observe(app, clock)
+        self.waker.observe(app, now=clock)
+        self._tell(app.name)
+        if app.phase is Phase.DRAINING:
+            self._beat.set()
+        self._plan()
+
+    def _forget(self, name: str) -> None:
+        known = self.apps.pop(name, None)
+        if known is None:
+            return
+        self._note_links(known, None)
+        self.routes.remove(name)
+        self.access.forget(name)
+        self.doubts.forget(name)
+        self.waker.forget(name)
+        self._tell(name)
+
+    def _tell(self, name: str) -> None:
+        for waiter in self._news.pop(name, ()):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def links(self, name: str) -> Collection[str]:
+        """Every app that the named one keeps awake, through others too."""
+        if not self._any_links:
+            return _NONE
+        if self._links_stale:
+            self._links_stale = False
+            nodes = {
+                app.name: LinkNode(
+                    app.identity.account,
+                    app.app_name,
+                    app.policy.display_name,
+                    app.policy.linked_apps,
+                )
+                for app in self.apps.values()
+                if app.phase is not Phase.GONE
+            }
+            self._links = dict(linked(nodes))
+        return self._links.get(name, _NONE)
+
+    def _note_links(self, old: App | None, new: App | None) -> None:
+        for app, step in ((old, -1), (new, +1)):
+            if app is not None and app.policy.linked_apps:
+                self._any_links += step
+        if old is None or new is None or _link_facts(old) != _link_facts(new):
+            self._links_stale = True
+
+    # --- loops
+
+    async def _follow(self) -> None:
+        assert self._changes is not None  # noqa: S101 - `open` came first
+        async for change in self._changes:
+            if change.app is None:
+                self._forget(change.name)
+            else:
+                self.learn(change.app)
+            self._position = max(self._position, change.position)
+
+    async def _do_due(self) -> None:
+        """Write what is due, tell the waker the time, sleep until the next thing is due."""
+        while True:
+            self._kick.clear()
+            clock = self._clock()
+            for name in self.access.due(clock):
+                self._spawn(self._write_in_turn(name))
+            self.waker.tick(clock)
+            self._planned = self._next_due()
+            try:
+                async with asyncio.timeout_at(self._planned):
+                    await self._kick.wait()
+            except TimeoutError:
+                pass
+
+    async def _send_heartbeats(self) -> None:
+        """At a steady pace, and at once when a drain waits for our position."""
+        while True:
+            self._beat.clear()
+            try:
+                await self._send_heartbeat(self.access.safe_position(self._position))
+            except (RegistryUnavailable, TimeoutError) as error:
+                log.warning("A heartbeat did not reach the registry (%r).", error)
+                await asyncio.sleep(self._backoff(1))
+            try:
+                async with asyncio.timeout(self._settings.heartbeat_interval):
+                    await self._beat.wait()
+            except TimeoutError:
+                pass
+
+    async def _send_heartbeat(self, position: int) -> None:
+        async with asyncio.timeout(_WRITE_TIMEOUT):
+            await self._registry.heartbeat(self._proxy_id, position=position)
+
+    def _next_due(self) -> float | None:
+        times = (self.access.next_due(), self.waker.next_due())
+        return min((at for at in times if at is not None), default=None)
+
+    def _plan(self) -> None:
+        if self._kick.is_set():
+            return
+        due = self._next_due()
+        if due is not None and (self._planned is None or due < self._planned):
+            self._kick.set()
+
+    # --- writes
+
+    async def _write_in_turn(self, name: str) -> None:
+        async with self._slots:
+            await self._write(name)
+
+    async def _write(self, name: str, *, wake_for: int | None = None) -> None:
+        """Record a use, with `wake_for` a wish; who waits for the result hears of it."""
+        covers = not self.access.is_writing(name)
+        if covers:
+            self.access.begin_write(name, self._clock())
+        record = None
+        try:
+            async with asyncio.timeout(_WRITE_TIMEOUT):
+                record = await self._registry.record_access(name, self._now(), wake_for=wake_for)
+        except UnknownApp:
+            log.debug("The registry holds no %s any more.", name)
+        except (RegistryUnavailable, TimeoutError) as error:
+            log.warning("The use of %s could not be written (%r).", name, error)
+        finally:
+            if covers:
+                self.access.end_write(name, record, self._clock())
+        self._meter.access_written(ok=record is not None)
+        if record is not None:
+            self.learn(record)
+        if wake_for is not None:
+            self.waker.asked(name, wake_for, record, now=self._clock())
+        self._beat.set()
+        self._plan()
+
+    # --- what the waker makes happen
+
+    def ask(self, name: str, cycle: int) -> None:
+        """See `proxy.waker.Outside`."""
+        self._meter.wake_asked()
+        self._spawn(self._write(name, wake_for=cycle))
+
+    def probe(self, name: str) -> None:
+        """See `proxy.waker.Outside`."""
+        self._spawn(self._probe(name))
+
+    async def _probe(self, name: str) -> None:
+        app = self.apps.get(name)
+        ok = False
+        try:
+            ok = app is not None and await self._probe_app(app)
+        finally:
+            self.waker.probed(name, ok=ok, now=self._clock())
+            self._plan()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        if self._group is None:
+            work.close()  # we are leaving: nobody waits for it any more
+            return
+        self._group.create_task(self._guarded(work))
+
+    @staticmethod
+    async def _guarded(work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except Exception:  # one write or probe must not end the proxy
+            log.exception("A task of the proxy failed.")
+
+    def _backoff(self, failures: int) -> float:
+        longest = min(_LONGEST_BACKOFF, 0.25 * 2.0 ** min(failures, 10))
+        return longest * (0.5 + 0.5 * self._rng.random())
+
+    @staticmethod
+    def _clock() -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _link_facts(app: App) -> tuple[object, ...]:
+    policy = app.policy
+    gone = app.phase is Phase.GONE
+    return (app.identity.account, app.app_name, policy.display_name, policy.linked_apps, gone)
