@@ -120,7 +120,6 @@ class ProviderHttp:
             follow_redirects=False,
             headers={"Accept": "application/json", "User-Agent": f"paastis/{__version__}"},
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
-            timeout=None,  # noqa: S113 - the whole exchange has a time limit, below
         )
 
     async def aclose(self) -> None:
@@ -211,6 +210,8 @@ class ProviderHttp:
             params=dict(call.query) or None,
             json=call.body,
             headers=headers,
+            # Less than the whole, so that a connection that does not stand is known as that, and closed.
+            timeout=httpx.Timeout(None, connect=0.9 * call.timeout),
             extensions=extensions,
         )
 
