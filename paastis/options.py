@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Literal
 
 from paastis.accounts import AccountConfig
 from paastis.policy import Settings
@@ -98,7 +99,7 @@ class Config:
     redis_url: Secret | None = None
     logging_level: str = "INFO"
     """A level name of `logging`."""
-    logging_format: str = "text"
+    logging_format: Literal["text", "json"] = "text"
     """`text` or `json`."""
     warnings: tuple[str, ...] = ()
     """Sentences about what is probably a mistake, but harmless."""

@@ -1,0 +1,205 @@
+"""One whole paastis in this process: registry, controller, proxy, system port and CLI socket."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from controller.account import Account
+from controller.program import Controller
+from paastis.app import App
+from paastis.cli.instance import addresses, instance_of
+from paastis.cli.visitors import VisitorMetrics
+from paastis.config import Config
+from paastis.errors import ConfigError, ProviderError, Unauthorized
+from paastis.logs import protect
+from paastis.metrics import Metrics
+from paastis.providers.load import open_provider, stopped_verdict_of
+from paastis.providers.port import Provider, Verdict
+from paastis.registry.memory import MemoryRegistry
+from paastis.system.api import SystemApi
+from paastis.system.port import Instance
+from paastis.system.server import CommandSocket, SystemPort
+from paastis.system.unixsocket import socket_place
+from proxy.program import Proxy
+from proxy.settings import ProxySettings
+
+log = logging.getLogger(__name__)
+
+CREDENTIALS_TIMEOUT = timedelta(seconds=15)
+"""How long the check of the credentials at the start may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a running installation consists of."""
+
+    config: Config
+    registry: MemoryRegistry
+    controller: Controller
+    proxy: Proxy
+    system: SystemPort
+    instance: Instance
+
+    def address(self, app: App) -> str:
+        """Where visitors reach the app through the proxy."""
+        return addresses(self.config, app, self.proxy.port)[0]
+
+
+def protect_secrets(config: Config) -> None:
+    """Keep every configured secret out of the logs."""
+    for account in config.accounts:
+        for secret in account.credentials.values():
+            protect(secret)
+    if config.system.token is not None:
+        protect(config.system.token)
+
+
+async def check_credentials(name: str, provider: Provider) -> str | None:
+    """Who the credentials belong to; None where the provider cannot be asked now.
+
+    Raises ConfigError where it refuses them.
+    """
+    try:
+        async with asyncio.timeout(CREDENTIALS_TIMEOUT.total_seconds()):
+            return await provider.check()
+    except Unauthorized as error:
+        raise ConfigError(f"account {name!r}: {error}") from None
+    except (ProviderError, TimeoutError) as error:
+        words = str(error) or "no answer"
+        log.warning("cannot check the credentials now", extra={"account": name, "error": words})
+        return None
+
+
+@asynccontextmanager
+async def opened_accounts(
+    config: Config, *, now: Callable[[], datetime]
+) -> AsyncIterator[list[Account]]:
+    """The accounts with their providers, closed at the end. Raises ConfigError."""
+    async with contextlib.AsyncExitStack() as stack:
+        accounts: list[Account] = []
+        for account in config.accounts:
+            provider = open_provider(account, now=now)
+            stack.push_async_callback(provider.aclose)
+            accounts.append(Account.open(account, provider))
+        yield accounts
+
+
+@asynccontextmanager
+async def installation(
+    config: Config,
+    *,
+    environ: Mapping[str, str],
+    now: Callable[[], datetime],
+    rng: random.Random,
+    stop: asyncio.Event,
+) -> AsyncIterator[Parts]:
+    """Everything running; ends in order when the block ends or `stop` is set.
+
+    Raises ConfigError where a port, the state file or the credentials cannot be used.
+    """
+    protect_secrets(config)
+    async with contextlib.AsyncExitStack() as stack:
+        accounts = await stack.enter_async_context(opened_accounts(config, now=now))
+        for account in accounts:
+            await check_credentials(account.name, account.provider)
+        registry = await MemoryRegistry.open(config.state_file)
+        stack.push_async_callback(registry.aclose)
+        metrics = Metrics()
+        metrics.watch_apps(lambda: registry.apps().values())
+        controller = Controller(
+            registry=registry,
+            accounts=accounts,
+            config=config,
+            environ=environ,
+            now=now,
+            rng=rng,
+            metrics=metrics,
+        )
+        system: list[SystemApi] = []
+        proxy = Proxy(
+            registry,
+            proxy_settings(config),
+            verdict=_verdict,
+            now=now,
+            rng=rng,
+            proxy_id=f"{socket.gethostname()}-{os.getpid()}",
+            meter=VisitorMetrics(metrics),
+            system=lambda request: system[0].serve_by_header(request),
+        )
+        instance = instance_of(config, registry, controller, proxy, metrics, now)
+        api = SystemApi(
+            instance,
+            enabled=config.system.api_enabled,
+            token=config.system.token,
+        )
+        system.append(api)
+        port = SystemPort(api, host=config.system.host, port=config.system.port)
+        await stack.enter_async_context(port)
+        place = socket_place(config.state_file, environ)
+        await stack.enter_async_context(CommandSocket(api, place))
+        for warning in (*config.warnings, *((place.warning,) if place.warning else ())):
+            log.warning(warning)
+        parts = Parts(config, registry, controller, proxy, port, instance)
+        async with asyncio.TaskGroup() as group:
+            serving = asyncio.Event()
+            end_controller = asyncio.Event()
+            visitors = group.create_task(_serve_visitors(proxy, config, stop, serving))
+            await serving.wait()
+            deciding = group.create_task(controller.run(end_controller))
+            try:
+                yield parts
+            finally:
+                # Visitors first: their last accesses are worth having before decisions end.
+                stop.set()
+                await asyncio.wait({visitors})
+                end_controller.set()
+                await asyncio.wait({deciding})
+    log.info("ended")
+
+
+async def _serve_visitors(
+    proxy: Proxy, config: Config, stop: asyncio.Event, serving: asyncio.Event
+) -> None:
+    """Run the proxy; a port that cannot be had is a matter of configuration."""
+    try:
+        await proxy.run(stop, serving)
+    except OSError as error:
+        where = f"{config.proxy.host}:{config.proxy.port}"
+        raise ConfigError(
+            f"PORT: cannot listen on {where} ({error.strerror or error}); expected is a free port."
+        ) from error
+    finally:
+        serving.set()  # nobody waits for what did not come up
+
+
+def proxy_settings(config: Config) -> ProxySettings:
+    """The proxy's part of the configuration, in its own words."""
+    given = config.proxy
+    return ProxySettings(
+        host=given.host,
+        port=given.port,
+        base_domains=given.base_domains,
+        trusted_proxies=tuple(str(network) for network in given.trusted_proxies),
+        held_per_app=given.max_held_per_app,
+        held_total=given.max_held,
+        kept_bytes=given.body_kept,
+        drain_timeout=given.drain_timeout.total_seconds(),
+        connect_timeout=given.connect_timeout.total_seconds(),
+        answer_timeout=given.answer_timeout.total_seconds(),
+        body_timeout=given.body_timeout.total_seconds(),
+        head_timeout=given.head_timeout.total_seconds(),
+        keepalive_timeout=given.keep_alive.total_seconds(),
+        max_line=max(given.max_request_line, given.max_header_size),
+        max_headers=given.max_headers,
+    )
+
+
+def _verdict(provider: str, status: int, headers: Mapping[str, str]) -> Verdict:
+    return stopped_verdict_of(provider)(status, headers)
