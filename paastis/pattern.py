@@ -21,6 +21,7 @@ MOST_OPEN_REPEATS = 5
 MOST_OPEN_REPEATS_ON_VISITS = 3
 """For what visitors send, which is longer."""
 _MOST_OPTIONAL = 12
+_FEW_ROUNDS = 3
 
 _TOKEN = re.compile(
     r"""
@@ -100,12 +101,10 @@ def _examine(text: str, most_open_repeats: int) -> tuple[str, str | None]:
         elif kind == "choice":
             groups[-1].varies = groups[-1].deep = True
         elif kind == "repeat":
-            if _is_optional(part):
-                optional += 1
-            elif _is_open(part):
-                open_repeats += 1
-                if before is not None and before.varies and not before.separated():
-                    problem = "it repeats a group which itself repeats or chooses"
+            optional += _is_optional(part)
+            open_repeats += _is_open(part)
+            if before is not None and before.varies and _is_many(part) and not before.separated():
+                problem = "it repeats a group which itself repeats or chooses"
             groups[-1].varies |= _is_optional(part) or _is_open(part)
     if open_repeats > most_open_repeats:
         problem = f"it has {open_repeats} open repeats; expected at most {most_open_repeats}"
@@ -116,6 +115,11 @@ def _examine(text: str, most_open_repeats: int) -> tuple[str, str | None]:
 
 def _is_optional(repeat: str) -> bool:
     return repeat[0] == "?"
+
+
+def _is_many(repeat: str) -> bool:
+    """Whether there may be so many rounds that choices within them multiply."""
+    return _is_open(repeat) or (repeat[0] == "{" and int(repeat.strip("{}?+") or 0) > _FEW_ROUNDS)
 
 
 def _is_open(repeat: str) -> bool:

@@ -24,6 +24,7 @@ from paastis.pattern import MOST_OPEN_REPEATS_ON_VISITS, compile_pattern
         (r"\(\?<a", "(?<a"),
         (r"(?i:APP)", "app"),
         (r"a++b", "aab"),
+        (r"([a-z]+-){2}x", "a-b-x"),
     ],
 )
 def test_ordinary_patterns_are_compiled(pattern: str, name: str) -> None:
@@ -58,6 +59,7 @@ def test_what_is_no_regular_expression_is_refused(pattern: str) -> None:
         ".*.*.*.*.*.*x",
         "a?" * 20 + "a" * 20,
         "((a?b?)+c)+",
+        "(a|a){30}b",
     ],
 )
 def test_patterns_that_could_take_for_ever_are_refused(pattern: str) -> None:
