@@ -266,7 +266,11 @@ def wake_all(reason: Reason, **app: object) -> Situation:
         wake_all(Reason.STOPPED_BY_HAND, snapshot=SNAPSHOT),
         Reason.ASLEEP,
     ),
-    nothing("it was found stopped", wake_all(Reason.FOUND_STOPPED), Reason.ASLEEP),
+    nothing(
+        "it was found stopped, and had been ours before it vanished and came back",
+        wake_all(Reason.FOUND_STOPPED, snapshot=SNAPSHOT),
+        Reason.ASLEEP,
+    ),
     nothing("we never stopped it", wake_all(Reason.IDLE, snapshot=None), Reason.ASLEEP),
     nothing(
         "and nothing goes to sleep",
@@ -403,6 +407,17 @@ TEN = NOW - 2 * HOUR
         Action.START,
         Reason.KEEP_AWAKE_WINDOW,
         EVENING,
+    ),
+    Row(
+        "a window that opens this second",
+        asleep(
+            BY_HAND,
+            policy=Policy(schedule=Schedule(awake=(Window("0 12 * * *", "0 13 * * *"),))),
+            phase_since=TEN,
+        ),
+        Action.START,
+        Reason.KEEP_AWAKE_WINDOW,
+        NOW + HOUR,
     ),
     Row(
         "the same window, a day later",
@@ -862,7 +877,7 @@ def test_sleep_that_a_person_asked_for(row: Row) -> None:
     ),
     nothing("no visitor starts it", asleep(policy=OFF, wake_for=6), Reason.ASLEEP),
     nothing(
-        "nor does WakeAll... in an account that pauses nothing is stopped either",
+        "in an account that wakes all, nothing is stopped, whatever its power",
         a_situation(an_app(policy=replace(OFF, mode=Mode.WAKE_ALL))),
         Reason.PAUSED,
     ),
