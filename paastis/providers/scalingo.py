@@ -94,7 +94,7 @@ class Scalingo:
             visibility=_VISIBILITY,
             operation_timeout=operation_timeout or _OPERATION_TIMEOUT,
             call_timeout=timedelta(seconds=CHANGE_TIMEOUT),
-            follow_every=timedelta(seconds=5),
+            follow_every=_follow_every(calls_per_minute),
             reports_traffic=True,
             listing_tells_state=True,
         )
@@ -272,6 +272,11 @@ class Scalingo:
                 raise
             except NotFound:
                 _log.info("autoscaler %s of %s is gone", scaler, app.app_name)
+
+
+def _follow_every(calls_per_minute: int) -> timedelta:
+    """A look every 5 s at the default budget: never more than about a quarter of what there is."""
+    return max(timedelta(seconds=0.2), timedelta(seconds=5) * CALLS_PER_MINUTE / calls_per_minute)
 
 
 def _receipt(answer: Answer) -> Receipt:
