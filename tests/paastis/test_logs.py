@@ -77,7 +77,7 @@ def test_bytes_that_are_no_text_can_be_logged() -> None:
     # To our handler alone: pytest's own cannot pass such a line on from a parallel run.
     (handler,) = [h for h in logging.getLogger().handlers if isinstance(h, logs._Handler)]
     host = b"\xff".decode(errors="surrogateescape")
-    handler.handle(logging.makeLogRecord({"msg": "host %s", "args": (host,)}))
+    handler.handle(LOG.makeRecord("x", logging.INFO, "f.py", 1, "host %s", (host,), None))
     assert "\\udcff" in stream.getvalue()
     stream.getvalue().encode()
 
