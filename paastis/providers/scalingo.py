@@ -128,8 +128,8 @@ class Scalingo:
     def stopped_verdict(status: int, headers: Mapping[str, str]) -> Verdict:
         """What an answer from an app's address says. Scalingo's front marks its 503 page by nothing.
 
-        So a 503 of that form, an HTML page, may be the front's or the app's own: never more than
-        MAYBE. Anything else came from the app, or says nothing about it being stopped.
+        So a 503 of that form, an HTML page or nothing stated, may be the front's or the app's own:
+        never more than MAYBE. Anything else came from the app, or says nothing about it being stopped.
         """
         if status != 503:
             return Verdict.NO

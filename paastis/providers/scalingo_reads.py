@@ -92,6 +92,12 @@ class ScalingoReads:
         """
         address = await self.address_of(app, urgency=urgency)
         asked_at = self._now()
+        try:
+            return await self._inspect(address, urgency=urgency, autoscaled=autoscaled)
+        except answers.AppGone:
+            return Inspection(state=Observation.MISSING, formation=(), sent_at=asked_at)
+
+    async def _inspect(self, address: str, *, urgency: Urgency, autoscaled: bool) -> Inspection:
         paths = ["", "/containers", *(("/autoscalers", "/deployments") if autoscaled else ())]
         query = {"/deployments": {"page": "1", "per_page": "1"}}
         results = await _all(
@@ -100,8 +106,9 @@ class ScalingoReads:
                 for path in paths
             ]
         )
-        if any(isinstance(result, answers.AppGone) for result in results):
-            return Inspection(state=Observation.MISSING, formation=(), sent_at=asked_at)
+        for gone in results:
+            if isinstance(gone, answers.AppGone):
+                raise gone  # whatever became of the other calls
         read = [_value(result) for result in results]
         one = answers.app(read[0].data)
         formation = answers.formation(read[1].data)
@@ -170,7 +177,7 @@ class ScalingoReads:
         followed: dict[str, Followed] = {}
         for result in results:
             if isinstance(result, ProviderError):
-                _log.warning("operations could not be followed: %s", result)
+                _log.info("operations could not be followed: %s", result)
             else:
                 followed.update(result)
         return followed
@@ -193,7 +200,7 @@ class ScalingoReads:
         results = await _all([self._read_operation(one) for one in ended])
         for one, result in zip(ended, results, strict=True):
             if isinstance(result, ProviderError):
-                _log.warning("operation of %s could not be read: %s", one.app.app_name, result)
+                _log.info("operation of %s could not be read: %s", one.app.app_name, result)
             else:
                 followed[one.ref] = result
         return followed

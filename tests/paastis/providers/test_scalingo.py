@@ -296,6 +296,17 @@ async def test_build_that_the_status_does_not_show_is_seen_before_a_stop(
     assert (await look(platform.provider(), app, autoscaled=True)).deploying
 
 
+@pytest.mark.parametrize("path", ["", "/containers", "/ps", "/autoscalers"])
+async def test_app_that_vanishes_under_a_look_is_missing(
+    platform: ScalingoPlatform, path: str
+) -> None:
+    app = platform.add("vanishing")
+    gone = Answer(404, body={"resource": "app", "error": "not found"})
+    platform.fault(f"GET /v1/apps/*{path}", answer=gone)
+    seen = await look(platform.provider(), app, autoscaled=True)
+    assert seen.state is Observation.MISSING
+
+
 async def test_requests_that_paastis_did_not_see_are_told(platform: ScalingoPlatform) -> None:
     app = platform.add("visited")
     provider = platform.provider()
