@@ -313,7 +313,7 @@ def _in_use(situation: Situation, now: datetime) -> Decision | None:
     if linked is not None and linked >= own:
         reason, message = Reason.LINKED_IN_USE, f"{situation.linked_by} links to it and is in use."
     else:
-        reason, message = Reason.IN_USE, f"It was used {format_duration(_seconds(now - own))} ago."
+        reason, message = Reason.IN_USE, _last_activity_told(situation, now)
     look_again_at = _earliest(idle_at, _window_change(app, now))
     if app.phase is Phase.DRAINING:
         return Decision(Action.CANCEL_DRAIN, reason, message, look_again_at)
@@ -339,6 +339,18 @@ def _idle(situation: Situation, now: datetime) -> Decision:
     return Decision(Action.STOP, reason, message, look_again_at)
 
 
+def _last_activity_told(situation: Situation, now: datetime) -> str:
+    """What the latest activity was, and how long ago."""
+    latest = last_activity(situation)
+    ago = f"{format_duration(_seconds(now - latest))} ago"
+    activity = situation.app.last_activity
+    if situation.last_use == latest:
+        return f"A visitor used it {ago}."
+    if activity is not None and activity.time == latest:
+        return f"{_ACTIVITIES.get(activity.reason, activity.reason)} {ago}."
+    return f"It became known {ago}."
+
+
 def _seconds(span: timedelta) -> timedelta:
     """Whole seconds, never negative: fractions say nothing to people."""
     return timedelta(seconds=max(0, int(span.total_seconds())))
@@ -350,6 +362,16 @@ _WANTED: dict[Reason, str] = {
     Reason.WAKE_ALL: "The account wakes what was put to sleep.",
     Reason.KEEP_AWAKE_WINDOW: "Its schedule keeps it awake now.",
     Reason.WAKE_ASKED: "A visitor came.",
+}
+
+_ACTIVITIES: dict[Reason, str] = {
+    Reason.DISCOVERED: "It was discovered",
+    Reason.STARTED: "It was started",
+    Reason.STARTED_BY_HAND: "Somebody started it",
+    Reason.SCALED_BY_HAND: "Somebody scaled it",
+    Reason.DEPLOYED: "Somebody deployed it",
+    Reason.DIRECT_TRAFFIC: "A visitor reached it directly",
+    Reason.SEEN_RUNNING: "It was found running",
 }
 
 _CHECKS: tuple[_Check, ...] = (

@@ -111,6 +111,9 @@ _REASONS: dict[tuple[Phase, Phase], Reason] = {
     (Phase.GONE, Phase.ASLEEP): Reason.FOUND_STOPPED,
 }
 
+_WITH_SNAPSHOT = frozenset({Phase.STOPPING, Phase.ASLEEP, Phase.STARTING, Phase.FAILED})
+"""Phases in which the record holds the only knowledge of the app's formation."""
+
 
 @dataclass(frozen=True, slots=True)
 class Transition:
@@ -144,7 +147,7 @@ def settle(phase: Phase, observation: Observation, *, wanted: bool) -> Transitio
     if after is phase:
         return Transition(phase, None, raises_cycle=False)
     if after is Phase.GONE:
-        reason = Reason.DELETED_ASLEEP if phase is Phase.ASLEEP else Reason.DELETED
+        reason = Reason.DELETED_ASLEEP if phase in _WITH_SNAPSHOT else Reason.DELETED
     else:
         reason = _REASONS.get((phase, after), Reason.DISCOVERED)
     return Transition(after, reason, raises_cycle=raises_cycle(phase, after))

@@ -31,7 +31,8 @@ class Reason(StrEnum):
     DELETED = "Deleted"
     """It is missing from the provider's listing."""
     DELETED_ASLEEP = "DeletedAsleep"
-    """It vanished while we had put it to sleep; its record is kept for a day."""
+    """It vanished between falling asleep and waking; its record, with the snapshot, is kept for a
+    day."""
     REPLACED = "Replaced"
     """Another app took over its name."""
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
 
 from paastis.cli.explanation import explanation
 from paastis.cli.settings import configuration_options, read_settings, utc_now
 from paastis.cli.tables import apps_table
+from paastis.cli.terminal import open_console
 from paastis.system.client import SystemClient
 
 _Answer = TypeVar("_Answer")
@@ -42,7 +42,7 @@ def apps(*, config_file: Path | None, settings: tuple[str, ...], as_json: bool) 
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    console = Console()
+    console = open_console()
     if not found:
         console.print("No apps yet.")
     else:
@@ -68,7 +68,7 @@ def explain(
     if as_json:
         click.echo(json.dumps(view, indent=2))
     else:
-        Console().print(explanation(view, utc_now()))
+        open_console().print(explanation(view, utc_now()))
 
 
 @click.command()

@@ -13,6 +13,7 @@ from paastis.app import Observation, Phase
 from paastis.cli.installation import check_credentials, opened_accounts, protect_secrets
 from paastis.cli.settings import configuration_options, read_settings, utc_now
 from paastis.cli.tables import phase_text
+from paastis.cli.terminal import open_console
 from paastis.config import Config
 from paastis.durations import format_duration
 from paastis.errors import ProviderError
@@ -34,7 +35,7 @@ def check(*, config_file: Path | None, settings: tuple[str, ...]) -> None:
     config = read_settings(config_file, settings)
     configure_logging("ERROR", "text", sys.stderr)
     protect_secrets(config)
-    console = Console()
+    console = open_console()
     console.print("[green]✓[/green] The configuration is in order.")
     for warning in config.warnings:
         console.print(f"[yellow]![/yellow] {warning}", highlight=False)
@@ -80,7 +81,7 @@ def _apps(
 ) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("APP", "REGION", "NOW", "WOULD", "SET BY"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for item in sorted(listing.apps, key=lambda item: (item.app_name, item.region)):
         found = effective(
             item.app_name,
@@ -118,9 +119,9 @@ def _would(item: RemoteApp, policy: Policy, *, covered: bool) -> str:
         return "be kept awake"
     if policy.power is Power.ALWAYS_OFF:
         return "be kept asleep"
-    after = f"after {format_duration(policy.max_idle_time)} without use"
+    after = f"after {format_duration(policy.max_idle_time)} idle"
     if item.state is Observation.STOPPED:
-        return f"stay asleep until a visitor comes, then sleep {after}"
+        return f"sleep on until a visitor comes; then sleep {after}"
     if policy.mode is Mode.MANAGE:
         return f"sleep {after}"
     return f"only be shown as idle {after} ({policy.mode})"

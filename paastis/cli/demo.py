@@ -16,6 +16,7 @@ from paastis.cli.installation import Parts, installation
 from paastis.cli.run import stop_on_signals
 from paastis.cli.settings import new_random, utc_now
 from paastis.cli.story import StoryFailed, play
+from paastis.cli.terminal import open_console
 from paastis.config import Config, load_config
 from paastis.durations import parse_duration
 from paastis.logs import configure_logging
@@ -53,7 +54,7 @@ def demo(*, once: bool, port: int, system_port: int, idle: str, verbose: bool) -
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--idle") from None
     configure_logging("INFO" if verbose else "ERROR", "text", sys.stderr)
-    console = Console(highlight=False)
+    console = open_console()
     with asyncio.Runner() as runner:
         fine = runner.run(
             _demo(console, once=once, port=port, system_port=system_port, idle=idle_time)

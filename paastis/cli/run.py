@@ -13,6 +13,7 @@ from paastis.app import Phase
 from paastis.cli.installation import Parts, installation
 from paastis.cli.settings import configuration_options, new_random, read_settings, utc_now
 from paastis.cli.tables import found_table
+from paastis.cli.terminal import open_console
 from paastis.config import Config
 from paastis.logs import configure_logging
 from paastis.policy import Mode
@@ -54,7 +55,7 @@ async def _run(config: Config) -> None:
     async with installation(
         config, environ=os.environ, now=utc_now, rng=new_random(), stop=stop
     ) as parts:
-        introducing = asyncio.create_task(_introduce(parts, Console()))
+        introducing = asyncio.create_task(_introduce(parts, open_console()))
         await stop.wait()
         introducing.cancel()
         await asyncio.wait({introducing})

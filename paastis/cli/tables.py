@@ -57,7 +57,7 @@ def apps_table(views: Sequence[Mapping[str, Any]], now: datetime) -> Table:
     """All apps as the running instance knows them."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("APP", "PHASE", "REASON", "LAST USE", "SLEEPS", "ADDRESS"):
-        table.add_column(column, no_wrap=column != "REASON", overflow="fold")
+        table.add_column(column, overflow="fold")
     for view in sorted(views, key=lambda view: str(view["app_name"])):
         used = view["last_access_time"]
         table.add_row(
@@ -75,7 +75,7 @@ def found_table(parts: Parts, now: datetime) -> Table:
     """What was found at the start, and what will become of it."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("APP", "PHASE", "SLEEPS", "BECAUSE OF", "ADDRESS"):
-        table.add_column(column, no_wrap=True)
+        table.add_column(column, overflow="fold")
     for view in (app_view(app, parts.instance) for app in sorted_apps(parts)):
         sources = view["policy"]["sources"]
         idle = f"{view['max_idle_time']} idle, {sources.get('max_idle_time', 'default')}"
