@@ -16,7 +16,8 @@ from paastis.errors import Busy, NotFound, ProviderError, Rejected, Unavailable
 from paastis.providers.http import Answer
 from paastis.providers.port import Followed, Progress
 
-CHANGING = frozenset({"booting", "scaling", "restarting"})
+_OPERATING = frozenset({"scaling", "restarting"})
+CHANGING = _OPERATING | {"booting"}
 """Words of `app.status` for an operation or a deployment that is in progress."""
 _DEPLOYING = frozenset({"queued", "building", "starting", "pushing"})
 _FORMATION_VALUE = re.compile(r"(?P<amount>\d{1,4})(?::(?P<size>\w{1,16}))?", re.ASCII)
@@ -159,8 +160,12 @@ def observed_state(status: str, wanted: Formation, live: Sequence[tuple[str, str
         # A deployment leaves the amount at 0, so while one runs nothing is being stopped.
         going = bool(states) or status != "booting"
         return Observation.STOPPING if changing and going else Observation.STOPPED
+    if status in _OPERATING:
+        # Whatever runs now, the operation may be a stop whose answer was lost and which the
+        # formation does not show yet: nobody may take this for a settled state.
+        return Observation.STARTING
     if "running" in states:
-        return Observation.RUNNING
+        return Observation.RUNNING  # also while a new version starts beside the old one
     if changing or "booting" in states:
         return Observation.STARTING
     if status == "crashed" or "crashed" in states:

@@ -172,7 +172,8 @@ def test_listing_tells_no_more_than_the_word_says(status: str, expected: Observa
     [
         ("running", 1, [("web", "running")], Observation.RUNNING),
         ("running", 2, [("web", "running"), ("web", "booting")], Observation.RUNNING),
-        ("scaling", 2, [("web", "running")], Observation.RUNNING),
+        ("scaling", 2, [("web", "running")], Observation.STARTING),
+        ("restarting", 2, [("web", "running")], Observation.STARTING),
         ("booting", 1, [("web", "running")], Observation.RUNNING),
         ("scaling", 1, [], Observation.STARTING),
         ("restarting", 1, [("web", "stopping")], Observation.STARTING),
