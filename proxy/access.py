@@ -203,23 +203,25 @@ class Access:
         return None
 
     def due(self, now: float) -> list[str]:
-        """The apps whose access is to be written now; each is to be followed by `begin_write`."""
+        """The apps whose access is to be written now. Their writes count as begun."""
         found = []
         while (at := self.next_due()) is not None and at <= now:
             _, name = heapq.heappop(self._timers)
             del self._scheduled[name]
             use = self._uses.get(name)
-            if use is not None and use.writing is None and self._wanted(name, use):
+            if use is None or use.writing is not None:
+                continue
+            # The timer may be from before a write that has come back since.
+            if (due := self._due_at(name, use)) is not None and due <= now:
+                use.writing = now
                 found.append(name)
+            else:
+                self._plan(name, use, now)
         return found
 
     def unwritten(self) -> list[str]:
-        """Every app whose record is behind its use, due or not: for a flush at the end."""
-        return [
-            name
-            for name, use in self._uses.items()
-            if use.record is not None and use.writing is None and self._wanted(name, use)
-        ]
+        """Every app whose record is behind its use, for a flush when no write is on its way."""
+        return [name for name, use in self._uses.items() if self._wanted(name, use)]
 
     def is_writing(self, name: str) -> bool:
         """Whether a write of this app's access is on its way."""
@@ -250,16 +252,21 @@ class Access:
     def _wanted(self, name: str, use: _Use) -> bool:
         return use.record is not None and (name in self._objections or use.newer())
 
+    def _due_at(self, name: str, use: _Use) -> float | None:
+        """When the app's next write is due; None: there is nothing to write."""
+        if use.record is None or not self._wanted(name, use):
+            return None
+        if name in self._objections:
+            return use.retry_at
+        resolution = use.record.policy.access_resolution.total_seconds()
+        return max(use.recorded + resolution, use.retry_at)
+
     def _plan(self, name: str, use: _Use, now: float) -> None:
         """Set the app's timer to when its next write is due, if it is not set earlier."""
-        record = use.record
-        if record is None or use.writing is not None or not self._wanted(name, use):
+        due = None if use.writing is not None else self._due_at(name, use)
+        if due is None:
             return
-        if name in self._objections:
-            at = max(now, use.retry_at)
-        else:
-            resolution = record.policy.access_resolution.total_seconds()
-            at = max(use.recorded + resolution, now, use.retry_at)
+        at = max(now, due)
         planned = self._scheduled.get(name)
         if planned is None or at < planned:
             self._scheduled[name] = at

@@ -7,6 +7,8 @@ from proxy.headers import Pairs
 from proxy.pages import Answer
 from proxy.upstream import readable
 
+_SENSELESS = (400, 405, 408, 508)
+
 
 class Forwarded(web.StreamResponse):
     """An answer that keeps exactly the headers it was given.
@@ -65,12 +67,12 @@ def cut(request: web.BaseRequest) -> None:
 
 
 async def send(request: web.BaseRequest, answer: Answer, *, request_id: str) -> web.StreamResponse:
-    """Give an answer of ours."""
+    """Give an answer of ours. After a request that made no sense nothing more is read."""
     out = Forwarded(answer.status, None, list(answer.headers))
     out.headers["X-Request-Id"] = request_id
     out.content_length = len(answer.body)
-    if request.body_exists and not request.content.at_eof():
-        # The rest of the body is not worth reading.
+    unread = request.body_exists and not request.content.at_eof()
+    if unread or answer.status in _SENSELESS:
         out.force_close()
     writer = await out.prepare(request)
     if writer is not None and request.method != "HEAD" and answer.status not in (204, 304):

@@ -97,10 +97,13 @@ class Deadline:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self.scope = asyncio.timeout(None)
+        self.over = False
+        """The scope was left: there is nothing to wait for any more."""
 
     def start(self) -> None:
         """From now on."""
-        self.scope.reschedule(asyncio.get_running_loop().time() + self._seconds)
+        if not self.over:
+            self.scope.reschedule(asyncio.get_running_loop().time() + self._seconds)
 
 
 async def _no_second_try(
@@ -218,6 +221,8 @@ class Upstream:
             raise Broke(reused=used.reused) from error
         except TimeoutError as error:
             raise TooSlow from error
+        finally:
+            deadline.over = True  # an app may answer before it has read the whole body
 
     def verdict(self, app: App, status: int, headers: Mapping[str, str]) -> Verdict:
         """What the app's provider makes of an answer."""

@@ -111,7 +111,8 @@ class Watch:
         try:
             async with asyncio.timeout(within):
                 for name in self.access.unwritten():
-                    await self._write(name)
+                    self.access.begin_write(name, self._clock())
+                    await self._write(name, covers=True)
                 await self._registry.goodbye(self._proxy_id)
         except (RegistryUnavailable, TimeoutError) as error:
             log.warning("The registry did not take the last accesses (%r).", error)
@@ -302,13 +303,13 @@ class Watch:
 
     async def _write_in_turn(self, name: str) -> None:
         async with self._slots:
-            await self._write(name)
+            await self._write(name, covers=True)
 
-    async def _write(self, name: str, *, wake_for: int | None = None) -> None:
-        """Record a use, with `wake_for` a wish; who waits for the result hears of it."""
-        covers = not self.access.is_writing(name)
-        if covers:
-            self.access.begin_write(name, self._clock())
+    async def _write(self, name: str, *, covers: bool, wake_for: int | None = None) -> None:
+        """Record a use, with `wake_for` a wish; who waits for the result hears of it.
+
+        `covers`: it was begun as the write of the app's access.
+        """
         record = None
         try:
             async with asyncio.timeout(_WRITE_TIMEOUT):
@@ -333,7 +334,11 @@ class Watch:
     def ask(self, name: str, cycle: int) -> None:
         """See `proxy.waker.Outside`."""
         self._meter.wake_asked()
-        self._spawn(self._write(name, wake_for=cycle))
+        # A wish is a use, too: it saves the access write that may be due.
+        covers = not self.access.is_writing(name)
+        if covers:
+            self.access.begin_write(name, self._clock())
+        self._spawn(self._write(name, covers=covers, wake_for=cycle))
 
     def probe(self, name: str) -> None:
         """See `proxy.waker.Outside`."""

@@ -171,5 +171,5 @@ async def world(
 async def until(true: Callable[[], bool], *, within: float = 5.0) -> None:
     """Wait for an observable state."""
     async with asyncio.timeout(within):
-        while not true():
+        while not true():  # noqa: ASYNC110 - any state may be waited for
             await asyncio.sleep(0.005)
