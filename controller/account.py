@@ -35,6 +35,14 @@ class Account:
         """An account that has done nothing yet."""
         return cls(config=config, provider=provider, slots=Slots(provider.limits.operations))
 
+    def agreed(self, app: str, now: datetime) -> None:
+        """No proxy is in the way of that app's stop any more, or it is no longer to be stopped."""
+        if app not in self.waits_for_proxies:
+            return
+        self.waits_for_proxies -= {app}
+        if not self.waits_for_proxies:
+            self.tell(Reason.WAITING_FOR_PROXY, None, now)
+
     @property
     def name(self) -> str:
         return self.config.name

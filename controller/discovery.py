@@ -13,9 +13,17 @@ from datetime import datetime, timedelta
 from controller.account import Account
 from controller.knowledge import FOUND_BY_INSPECTION
 from controller.policies import Policies
+from controller.settling import owes_restore, put_to_sleep_by_us
 from controller.tools import Tools
 from paastis.app import App, AppChange, Identity, Phase
-from paastis.errors import Conflict, ProviderError, RateLimited, RegistryError, Unauthorized
+from paastis.errors import (
+    Conflict,
+    ProviderError,
+    RateLimited,
+    RegistryError,
+    Unauthorized,
+    UnknownApp,
+)
 from paastis.plan import Found, Plan, plan
 from paastis.providers.port import Listing, RemoteApp
 from paastis.reasons import Reason
@@ -29,11 +37,12 @@ INTERVALS_FRESH = 3
 LISTING_TIMEOUT = timedelta(minutes=5)
 WRITES_AT_A_TIME = 100
 
-_FAILURES: tuple[tuple[type[ProviderError], Reason], ...] = (
-    (Unauthorized, Reason.CREDENTIALS_REFUSED),
-    (RateLimited, Reason.RATE_LIMITED),
-    (ProviderError, Reason.UNREACHABLE),
-)
+DEPLOYMENT_LOOK = timedelta(minutes=1)
+"""How often an app that was seen being deployed is looked at: a deployment that fails leaves no
+trace in a listing."""
+
+_FAILURES = (Reason.CREDENTIALS_REFUSED, Reason.RATE_LIMITED, Reason.UNREACHABLE)
+"""Why there is no listing; one at a time."""
 
 
 class Discovery:
@@ -100,9 +109,12 @@ class Discovery:
             await self._take_in(listing)
         except TimeoutError:
             self._failed(Reason.UNREACHABLE, "The provider does not answer.")
+        except Unauthorized as error:
+            self._failed(Reason.CREDENTIALS_REFUSED, str(error))
+        except RateLimited as error:
+            self._failed(Reason.RATE_LIMITED, str(error))
         except ProviderError as error:
-            reason = next(reason for kind, reason in _FAILURES if isinstance(error, kind))
-            self._failed(reason, str(error))
+            self._failed(Reason.UNREACHABLE, str(error))
         except RegistryError as error:
             log.warning("registry", extra={"account": account.name, "error": str(error)})
         except Exception:
@@ -113,9 +125,10 @@ class Discovery:
         account = self._account
         now = self._tools.now()
         account.reachable = False
-        changed = account.tell(Reason.UNREACHABLE, words, now)
-        refused = words if reason is Reason.CREDENTIALS_REFUSED else None
-        account.tell(Reason.CREDENTIALS_REFUSED, refused, now)
+        for other in _FAILURES:
+            if other is not reason:
+                account.tell(other, None, now)
+        changed = account.tell(reason, words, now)
         level = logging.WARNING if changed else logging.DEBUG
         log.log(level, "cannot list apps", extra={"account": account.name, "error": words})
 
@@ -125,10 +138,11 @@ class Discovery:
         if account.reachable is False:
             log.info("the provider answers again", extra={"account": account.name})
         account.reachable = True
-        account.tell(Reason.UNREACHABLE, None, now)
-        account.tell(Reason.CREDENTIALS_REFUSED, None, now)
+        for reason in _FAILURES:
+            account.tell(reason, None, now)
         problems = " ".join(listing.problems) or "The listing is not complete."
         account.tell(Reason.INCOMPLETE_LISTING, None if listing.complete else problems, now)
+        await self._let_go()
         found = self._found(listing)
         known = [app for app in self._all().values() if app.identity.account == account.name]
         outcome = plan(
@@ -156,17 +170,22 @@ class Discovery:
 
     def _found(self, listing: Listing) -> list[Found]:
         """What the account looks after, and what it has on record although it no longer does."""
-        kept = {
-            app.identity
-            for app in self._all().values()
-            if app.phase not in {Phase.AWAKE, Phase.UNMANAGED, Phase.GONE}
-        }
+        kept = {app.identity for app in self._all().values() if _needed(app)}
         found = (_as_found(self._account.name, item) for item in listing.apps)
         return [
             item
             for item in found
             if self._account.config.covers(item.app_name) or item.identity in kept
         ]
+
+    async def _let_go(self) -> None:
+        """Remove what the account no longer looks after, unless the record is still needed."""
+        for app in self._all().values():
+            if app.identity.account != self._account.name or _needed(app):
+                continue
+            if not self._account.config.covers(app.app_name):
+                log.info("let go", extra={"app": app.name, "account": self._account.name})
+                await self._remove(app)
 
     async def _carry_out(self, outcome: Plan, listing: Listing, known: list[App]) -> None:
         records = {app.name: app for app in known}
@@ -183,7 +202,8 @@ class Discovery:
 
     async def _create(self, app: App, listing: Listing, places: asyncio.Semaphore) -> None:
         async with places:
-            created = await self._quietly(self._tools.records.create(app))
+            record = self._policies.of_new(app)
+            created = await self._quietly(self._tools.records.create(record))
         if created is not None:
             log.info(
                 "discovered",
@@ -207,7 +227,10 @@ class Discovery:
         """A conflict is no fault here: the next listing compares again."""
         try:
             return await write
-        except Conflict:
+        except (Conflict, UnknownApp):
+            return None
+        except RegistryError as error:
+            log.warning("registry", extra={"error": str(error)})
             return None
 
     def _may_take(self, app: App, listing: Listing) -> bool:
@@ -240,6 +263,9 @@ class Discovery:
                 known.unmanaged = None
             if app.name in outcome.agree and newer:
                 known.remote_at = listing.sent_at
+            if known.deploying and self._may_look(app, listing):
+                looked_at = known.looked_at or listing.sent_at
+                known.look_wanted |= listing.sent_at - looked_at >= DEPLOYMENT_LOOK
             self._touch(app.name)
         for name in outcome.inspect:
             app = records.get(name)
@@ -267,13 +293,20 @@ class Discovery:
         """Remove what can be discovered again without losing anything; returns how many."""
         removed = 0
         for app in self._all().values():
-            if app.identity.account != self._account.name or app.open_operation is not None:
-                continue
-            if app.phase in {Phase.AWAKE, Phase.UNMANAGED, Phase.GONE}:
+            if app.identity.account == self._account.name and not _needed(app):
                 await self._remove(app)
                 removed += 1
         self.ask()
         return removed
+
+
+def _needed(app: App) -> bool:
+    """Whether the record holds what a new discovery would not bring back."""
+    if app.open_operation is not None or put_to_sleep_by_us(app) or owes_restore(app):
+        return True
+    if app.snapshot is not None and app.snapshot.autoscalers:
+        return True
+    return app.phase not in {Phase.AWAKE, Phase.UNMANAGED, Phase.GONE}
 
 
 def _as_found(account: str, item: RemoteApp) -> Found:

@@ -5,16 +5,17 @@ without (its answer was lost, or it was never sent) ends when the provider's vis
 passed and a look shows nothing in progress. Until then no inspection moves the app.
 """
 
+import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
 from controller.account import Account
 from controller.looking import FAILED_LOOK_PAUSE, Looking
 from controller.sending import DONE_AT_ONCE, WRITE_TRIES
-from controller.settling import backed_off, entered, lacks, told
-from controller.starting import Starting
-from controller.tools import Tools, remote_of
+from controller.settling import entered, told
+from controller.tools import Tools, moved, remote_of
 from paastis.app import (
     App,
     AppChange,
@@ -22,9 +23,8 @@ from paastis.app import (
     Operation,
     OperationKind,
     Phase,
-    web_amount,
 )
-from paastis.errors import Conflict, ProviderError
+from paastis.errors import Conflict, ProviderError, RegistryError, UnknownApp
 from paastis.providers.port import Followed, Inspection, OpenOperation, Progress, Urgency
 from paastis.reasons import Reason
 
@@ -41,13 +41,10 @@ BOOT_WEIGHT = 0.3
 class Following:
     """Follows the open operations of one account."""
 
-    def __init__(
-        self, tools: Tools, account: Account, looking: Looking, starting: Starting
-    ) -> None:
+    def __init__(self, tools: Tools, account: Account, looking: Looking) -> None:
         self._tools = tools
         self._account = account
         self._looking = looking
-        self._starting = starting
 
     def open_apps(self) -> list[App]:
         """The records whose operation may still take effect."""
@@ -59,25 +56,32 @@ class Following:
         found = (self._tools.records.get(name) for name in names)
         return [app for app in found if app is not None and app.open_operation is not None]
 
-    async def round(self) -> tuple[str, ...]:
-        """Look at all open operations once; returns the apps that wait for a freed place."""
+    async def round(self) -> None:
+        """Look at all open operations once. One that cannot be looked at holds up no other."""
         apps = self.open_apps()
-        freed: list[str] = []
         followed = await self._ask(apps)
-        for app in apps:
-            operation = app.open_operation
-            if operation is None:
-                continue
-            try:
-                if await self._follow(app, operation, followed):
-                    freed.extend(self._account.slots.release(app.name))
-            except ProviderError as error:
-                log.warning("cannot look", extra={"app": app.name, "error": str(error)})
-            except Conflict:
-                continue  # the next round sees the new record
-        return tuple(dict.fromkeys(freed))
+        async with asyncio.TaskGroup() as group:
+            for app in apps:
+                if app.open_operation is not None:
+                    group.create_task(self._guarded(app, app.open_operation, followed))
 
-    async def _ask(self, apps: list[App]) -> dict[str, Followed]:
+    async def _guarded(
+        self, app: App, operation: Operation, followed: Mapping[str, Followed]
+    ) -> None:
+        extra = {"app": app.name}
+        try:
+            await self._follow(app, operation, followed)
+        except ProviderError as error:
+            log.warning("cannot look", extra={**extra, "error": str(error)})
+        except (Conflict, UnknownApp):
+            pass  # the next round sees the record as it is now
+        except RegistryError as error:
+            log.warning("cannot follow", extra={**extra, "error": str(error)})
+        except Exception:
+            log.exception("unexpected fault", extra=extra)
+            self._tools.metrics.errors.labels("following").inc()
+
+    async def _ask(self, apps: list[App]) -> Mapping[str, Followed]:
         asked: list[OpenOperation] = []
         for app in apps:
             ref = app.operation.ref if app.operation is not None else None
@@ -86,38 +90,43 @@ class Following:
         if not asked:
             return {}
         try:
-            return dict(await self._account.provider.follow(asked))
+            return await self._account.provider.follow(asked)
         except ProviderError as error:
             log.warning("cannot follow operations", extra={"error": str(error)})
             return {}
 
-    async def _follow(self, app: App, operation: Operation, followed: dict[str, Followed]) -> bool:
-        """True where the operation ended."""
+    async def _follow(
+        self, app: App, operation: Operation, followed: Mapping[str, Followed]
+    ) -> None:
         now = self._tools.now()
         limits = self._account.provider.limits
         if operation.ref is None:
-            if now - operation.sent_at < limits.visibility:
-                return False
-            return await self._end(app, operation, None)
-        if operation.ref == DONE_AT_ONCE:
-            return await self._end(app, operation, Followed(Progress.DONE))
-        state = followed.get(operation.ref)
-        if state is not None and state.progress in _ENDED:
-            return await self._end(app, operation, state)
+            if self._tools.knowledge.of(app.name).sending == operation.id:
+                return  # its call may still have to leave
+            if now - operation.sent_at >= limits.visibility:
+                await self._end(app, operation, None)
+                return
+        elif operation.ref == DONE_AT_ONCE:
+            await self._end(app, operation, Followed(Progress.DONE))
+            return
+        else:
+            state = followed.get(operation.ref)
+            if state is not None and state.progress in _ENDED:
+                await self._end(app, operation, state)
+                return
         if now - operation.sent_at > limits.operation_timeout:
             message = f"The {operation.kind} takes longer than it should."
             conditions = told(app.conditions, Reason.OPERATION_OVERDUE, message, now)
             await self._tools.records.write(app, AppChange(conditions=conditions))
-        return False
 
-    async def _end(self, app: App, operation: Operation, followed: Followed | None) -> bool:
-        """The call can no longer take effect: see what it led to. True where it is closed.
+    async def _end(self, app: App, operation: Operation, followed: Followed | None) -> None:
+        """The call can no longer take effect: see what it led to, and close it.
 
         `followed` is None where the call had no answer.
         """
         known = self._tools.knowledge.of(app.name)
         if known.paused_until is not None and self._tools.now() < known.paused_until:
-            return False
+            return
         start = operation.kind is OperationKind.START
         urgency = Urgency.VISITOR if start else Urgency.STOP
         try:
@@ -126,19 +135,14 @@ class Following:
             self._looking.pause(app, FAILED_LOOK_PAUSE)
             raise
         if followed is None and inspection.state in _IN_PROGRESS:
-            return False
-        closed = await self._close(app, operation, inspection)
-        if closed is None:
-            return False
-        if followed is not None and followed.progress is Progress.FAILED:
-            await self._tell_failure(closed, operation, followed.message)
-        if not start and self._partly_stopped(closed, inspection):
-            self._account.slots.release(app.name)
-            await self._starting.restore(closed, self._account)
-            return False
-        return True
+            return
+        failed = followed is not None and followed.progress is Progress.FAILED
+        words = followed.message if failed and followed is not None else ""
+        await self._close(app, operation, inspection, words)
 
-    async def _close(self, app: App, operation: Operation, inspection: Inspection) -> App | None:
+    async def _close(
+        self, app: App, operation: Operation, inspection: Inspection, words: str
+    ) -> None:
         """Write the end. What proxies write to the record meanwhile does not matter for it."""
         now = self._tools.now()
         start = operation.kind is OperationKind.START
@@ -148,49 +152,27 @@ class Following:
         for _ in range(WRITE_TRIES):
             current = self._tools.records.get(app.name)
             if current is None or current.operation != operation:
-                return None
+                return
             try:
                 if start and inspection.state is Observation.STOPPED and self._orphaned(current):
                     # The start of a controller that is gone may never have been sent, and nobody
                     # failed: whoever still waits asks for the new cycle.
                     change = entered(current, Phase.ASLEEP, Reason.START_FAILED, now)
-                    return await self._tools.records.write(
+                    written = await self._tools.records.write(
                         current, AppChange(**{**extra, **change})
                     )
-                return await self._looking.settle(current, inspection, extra)
+                    moved(self._tools, current, written)
+                else:
+                    await self._looking.settle(current, inspection, extra, words=words)
             except Conflict:
                 continue
-        return None
+            return
 
     def _orphaned(self, app: App) -> bool:
         operation = app.operation
         if operation is None or operation.ref is not None:
             return False
         return self._tools.knowledge.of(app.name).own_operation != operation.id
-
-    async def _tell_failure(self, app: App, operation: Operation, words: str) -> None:
-        """Keep the provider's own words; they are for operators, never for visitors."""
-        start = operation.kind is OperationKind.START
-        if app.phase is not (Phase.FAILED if start else Phase.AWAKE):
-            return
-        kind = Reason.START_FAILED if start else Reason.STOP_FAILED
-        now = self._tools.now()
-        message = words or "The provider says that the operation failed."
-        change = AppChange(conditions=told(app.conditions, kind, message, now))
-        if app.retry.not_before is None:
-            change["retry"] = backed_off(app.retry, now)
-        await self._tools.records.write(app, change)
-
-    @staticmethod
-    def _partly_stopped(app: App, inspection: Inspection) -> bool:
-        """The web still runs, but something of the formation is missing since the stop."""
-        return (
-            app.phase is Phase.AWAKE
-            and app.phase_reason is Reason.STOP_FAILED
-            and app.snapshot is not None
-            and web_amount(inspection.formation) > 0
-            and lacks(inspection.formation, app.snapshot.processes)
-        )
 
 
 def _usual_boot(app: App, boot: timedelta) -> timedelta:

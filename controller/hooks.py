@@ -50,14 +50,21 @@ class Hooks:
 
     async def run(self, command: str, moment: str, app: App, reason: Reason) -> Outcome:
         """Run one command to its end. A failure is logged, never raised."""
-        process = await asyncio.create_subprocess_shell(
-            command,
-            env={**self._environ, **_variables(app, moment, reason)},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
+        try:
+            process = await asyncio.create_subprocess_shell(
+                command,
+                env={**self._environ, **_variables(app, moment, reason)},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:  # no shell, no process to spare, a command that is too long
+            words = error.strerror or type(error).__name__
+            log.warning(
+                "hook cannot be run", extra={"app": app.name, "hook": moment, "error": words}
+            )
+            return Outcome(None, "")
         output = bytearray()
         code: int | None
         try:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from paastis.app import App, Phase
+from paastis.app import App, Overrides, Phase
 from paastis.decide import ORIGIN_INSPECTION_SPACING, Situation
-from paastis.policy import Power, Settings
+from paastis.policy import Power
 from paastis.reasons import Reason
 
 LONGEST_INSPECTION_SPACING = timedelta(minutes=10)
@@ -34,7 +34,7 @@ class Known:
     """`last_access_time` as last observed."""
     access_at: datetime | None = None
     """When it was observed to change, on this clock."""
-    overrides: Settings | None = None
+    overrides: Overrides | None = None
     """What people had said about the app when it was last observed."""
     demand: tuple[Power, int | None] | None = None
     """The demand for sleep that was last observed."""
@@ -51,10 +51,14 @@ class Known:
     """The version that our `Draining` write returned; None: the drain is not ours."""
     own_operation: str | None = None
     """Id of the open operation, if this process sent it."""
+    sending: str | None = None
+    """Id of the operation that this process is sending now: its call may still have to leave."""
     paused_until: datetime | None = None
     """No look and no stop before: the last one did not work out."""
     start_not_before: datetime | None = None
     """A stop or deployment was in the way of a start."""
+    restore_not_before: datetime | None = None
+    """The last attempt to undo a stop that took effect in part is too recent."""
     busy_looks: int = 0
     """How often in a row."""
     look_wanted: bool = False
@@ -101,7 +105,7 @@ class Knowledge:
         known = self.of(app.name)
         if is_new and app.phase is Phase.UNMANAGED and app.phase_reason in _PROVIDERS_REASONS:
             known.unmanaged = app.phase_reason
-        known.overrides = app.overrides.settings
+        known.overrides = app.overrides
         self._observe_demand(app, known, now)
         value = app.last_access_time
         if value is None or value == known.access_value:
@@ -122,7 +126,7 @@ class Knowledge:
             known.demanded_at = now if demand is not None else None
             known.use_since_demand = None
 
-    def overrides_of(self, name: str) -> Settings | None:
+    def overrides_of(self, name: str) -> Overrides | None:
         """The overrides as last observed; None: the app is new."""
         known = self._known.get(name)
         return None if known is None else known.overrides

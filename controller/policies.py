@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from controller.account import Account
 from controller.knowledge import Knowledge
@@ -47,6 +47,8 @@ class Policies:
         self._accounts = accounts
         self._knowledge = knowledge
         self._cache: dict[str, _Cached] = {}
+        self._resolutions: dict[str, timedelta] = {}
+        """Of every record when links were last renewed."""
 
     def hooks_of(self, app: App) -> Hooks:
         """The shell commands around this app's starts and stops."""
@@ -72,20 +74,37 @@ class Policies:
         self._knowledge.link(links)
         for name in self._cache.keys() - apps.keys():
             del self._cache[name]
+        floor = self._config.controller.access_resolution
+        self._resolutions = {}
         found_changes: list[tuple[App, AppChange]] = []
         for name, app in apps.items():
-            if app.phase in {Phase.DRAINING, Phase.GONE}:
-                continue
-            found = effectives[name]
-            idle_times = [found.policy.max_idle_time]
+            idle_times = [effectives[name].policy.max_idle_time]
             idle_times += [effectives[target].policy.max_idle_time for target in links[name]]
-            resolution = access_resolution(idle_times, self._config.controller.access_resolution)
-            policy = replace(found.policy, access_resolution=resolution)
-            problem = " ".join(found.problems) or None
-            conditions = told(app.conditions, Reason.TEMPLATE_DROPPED, problem, now)
-            if policy != app.policy or conditions is not app.conditions:
-                found_changes.append((app, AppChange(policy=policy, conditions=conditions)))
+            self._resolutions[name] = access_resolution(idle_times, floor)
+            change = self.change_of(app, now)
+            if change is not None:
+                found_changes.append((app, change))
         return found_changes
+
+    def change_of(self, app: App, now: datetime) -> AppChange | None:
+        """What to write so that this record shows its policy; None: nothing, or not now."""
+        resolution = self._resolutions.get(app.name)
+        if resolution is None or app.phase in {Phase.DRAINING, Phase.GONE}:
+            return None
+        found = self._effective(app)
+        problem = " ".join(found.problems) or None
+        conditions = told(app.conditions, Reason.TEMPLATE_DROPPED, problem, now)
+        policy = found.policy
+        if policy.access_resolution != resolution:
+            policy = replace(policy, access_resolution=resolution)
+        if policy == app.policy and conditions is app.conditions:
+            return None
+        return AppChange(policy=policy, conditions=conditions)
+
+    def of_new(self, app: App) -> App:
+        """A record that is about to be created, with its policy."""
+        found = self._compute(app, self._accounts.get(app.identity.account))
+        return replace(app, policy=found.policy)
 
     def _effective(self, app: App) -> Effective:
         account = self._accounts.get(app.identity.account)

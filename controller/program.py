@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from controller.account import Account
+from controller.afterwards import Afterwards
 from controller.discovery import Discovery
 from controller.following import Following
 from controller.hooks import Hooks
@@ -17,14 +18,16 @@ from controller.policies import Policies
 from controller.reconciler import Reconciler, Verbs
 from controller.records import Records
 from controller.sending import Sending
+from controller.settling import told
 from controller.starting import Starting
 from controller.stopping import Stopping
 from controller.tools import Tools
-from paastis.app import App
+from paastis.app import App, AppChange
 from paastis.config import Config
 from paastis.decide import Decision, Situation, decide, idle_from
-from paastis.errors import ProviderError, RegistryError
+from paastis.errors import RegistryError
 from paastis.metrics import Metrics
+from paastis.reasons import Reason
 from paastis.registry.port import Change, Leadership, Registry
 
 log = logging.getLogger(__name__)
@@ -105,6 +108,11 @@ class Controller:
         counts = [await discovery.forget() for discovery in self._discoveries]
         return sum(counts)
 
+    def look_around(self) -> None:
+        """List the apps of every account now, not only when it is due."""
+        for discovery in self._discoveries:
+            discovery.ask()
+
     async def run(self, stop: asyncio.Event) -> None:
         """Lead and act until `stop` is set or the right to lead is lost."""
         async with self._registry.lead() as lease:
@@ -122,7 +130,9 @@ class Controller:
     async def _lead(self, lease: Leadership, end: asyncio.Event) -> None:
         if self._registry.shared:
             self._knowledge.steady_from = self._now() + STEADY_AFTER
-        tools = self._tools(lease)
+        hooks = self._hooks()
+        afterwards = Afterwards(hooks, self._policies.hooks_of)
+        tools = self._tools(lease, hooks, afterwards)
         looking = Looking(tools)
         sending = Sending(tools)
         starting = Starting(tools, looking, sending)
@@ -136,8 +146,12 @@ class Controller:
         )
         self._reconciler = reconciler
         self._metrics.reconciler_queue.set_function(lambda: reconciler.backlog)
+        for account in self._accounts.values():
+            account.slots.on_free = reconciler.touch
         changes = self._registry.changes()
         self._take_over(reconciler)
+        # Before the first listing, which may be long in coming: what is configured holds at once.
+        await self._renew_policies()
         self._discoveries = [
             Discovery(
                 tools,
@@ -153,11 +167,10 @@ class Controller:
             loops = [group.create_task(self._feed(changes, reconciler))]
             loops += [group.create_task(discovery.run()) for discovery in self._discoveries]
             loops += [
-                group.create_task(
-                    self._follow(Following(tools, account, looking, starting), account, reconciler)
-                )
+                group.create_task(self._follow(Following(tools, account, looking), account))
                 for account in self._accounts.values()
             ]
+            finishing = group.create_task(afterwards.run())
             acting = group.create_task(reconciler.run(end))
             await end.wait()
             for loop in loops:
@@ -165,22 +178,28 @@ class Controller:
             _, unfinished = await asyncio.wait({acting}, timeout=LAST_STEPS.total_seconds())
             for task in unfinished:
                 task.cancel()
+            finishing.cancel()
 
-    def _tools(self, lease: Leadership) -> Tools:
+    def _hooks(self) -> Hooks:
+        return Hooks(
+            environ=self._environ,
+            pass_env=self._config.hooks.pass_env,
+            timeout=self._config.hooks.timeout,
+        )
+
+    def _tools(self, lease: Leadership, hooks: Hooks, afterwards: Afterwards) -> Tools:
         return Tools(
             registry=self._registry,
             records=self._records,
             knowledge=self._knowledge,
-            hooks=Hooks(
-                environ=self._environ,
-                pass_env=self._config.hooks.pass_env,
-                timeout=self._config.hooks.timeout,
-            ),
+            hooks=hooks,
             hooks_of=self._policies.hooks_of,
             lease=lease,
             now=self._now,
             new_id=lambda: f"{self._rng.getrandbits(64):016x}",
             metrics=self._metrics,
+            afterwards=afterwards.note,
+            policy_change=lambda app: self._policies.change_of(app, self._now()),
         )
 
     def _take_over(self, reconciler: Reconciler) -> None:
@@ -189,8 +208,9 @@ class Controller:
         for name, app in self._registry.apps().items():
             self._knowledge.observe(app, now)
             account = self._accounts.get(app.identity.account)
-            if account is not None and app.open_operation is not None:
-                account.slots.adopt(name, app.open_operation.kind)
+            operation = app.open_operation
+            if account is not None and operation is not None:
+                account.slots.follow(name, operation.kind, draining=False)
                 self._following[account.name].set()
             reconciler.touch(name)
 
@@ -201,22 +221,36 @@ class Controller:
                 continue
             before = self._knowledge.overrides_of(change.name)
             self._knowledge.observe(change.app, self._now())
-            if before is not None and before != change.app.overrides.settings:
-                await self._renew_policies(change.app)
-            reconciler.touch(change.name)
+            if before is not None and before.settings != change.app.overrides.settings:
+                # It holds at once, also for what the app is linked with.
+                await self._renew_policies()
+            if before is not None and before != change.app.overrides:
+                await self._end_contest(change.app)
+            if change.app.wake_asked:
+                reconciler.hurry(change.name)
+            else:
+                reconciler.touch(change.name)
 
-    async def _renew_policies(self, changed: App) -> None:
-        """A person changed an override: it holds at once, also for what it is linked with."""
+    async def _renew_policies(self) -> None:
         for app, change in self._policies.changes(self._records.all(), self._now()):
             try:
                 await self._records.write(app, change)
             except RegistryError as error:
-                log.warning(
-                    "policy not written yet",
-                    extra={"app": app.name, "cause": changed.name, "error": str(error)},
-                )
+                # The reconciler writes it before it does anything else with the app.
+                log.debug("policy not written", extra={"app": app.name, "error": str(error)})
 
-    async def _follow(self, following: Following, account: Account, reconciler: Reconciler) -> None:
+    async def _end_contest(self, app: App) -> None:
+        """A person has said what is to be: that ends the contest with whoever reversed us."""
+        conditions = told(app.conditions, Reason.CONTESTED, None, self._now())
+        if conditions is app.conditions:
+            return
+        self._knowledge.of(app.name).reversals.clear()
+        try:
+            await self._records.write(app, AppChange(conditions=conditions))
+        except RegistryError as error:
+            log.warning("contest not ended", extra={"app": app.name, "error": str(error)})
+
+    async def _follow(self, following: Following, account: Account) -> None:
         """Follow open operations while there are any."""
         wanted = self._following[account.name]
         every = account.provider.limits.follow_every
@@ -226,12 +260,7 @@ class Controller:
             while following.open_apps():
                 await asyncio.sleep(every.total_seconds())
                 try:
-                    for name in await following.round():
-                        reconciler.touch(name)
-                except (ProviderError, RegistryError) as error:
-                    log.warning(
-                        "cannot follow", extra={"account": account.name, "error": str(error)}
-                    )
+                    await following.round()
                 except Exception:
                     log.exception("unexpected fault", extra={"account": account.name})
                     self._fault("following")

@@ -10,16 +10,17 @@ import itertools
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from controller.account import Account
 from controller.looking import Looking
-from controller.settling import entered, told
+from controller.settling import entered, owes_restore, told
 from controller.starting import Starting
 from controller.stopping import Stopping
 from controller.tools import Tools
-from paastis.app import App, AppChange, Phase
+from paastis.app import App, AppChange, OperationKind, Phase
 from paastis.decide import Action, Decision, Situation, decide, unmanaged_reason
 from paastis.errors import Conflict, RegistryError, UnknownApp
 from paastis.policy import Mode
@@ -27,7 +28,18 @@ from paastis.reasons import Reason
 
 log = logging.getLogger(__name__)
 
+Step = Callable[[], Coroutine[Any, Any, None]]
+"""Something to do to one app, not begun yet."""
+
 ACTIONS_AT_A_TIME = 50
+"""Beyond that many only starts begin: they have places of their own, and visitors wait."""
+
+DECISIONS_AT_A_TIME = 200
+"""Then everybody else in this process has a turn: some 10 ms."""
+
+AFTER_NOTHING = timedelta(seconds=1)
+"""After an action that changed nothing, unless something happens before."""
+
 AFTER_CONFLICT = timedelta(milliseconds=50)
 AFTER_REGISTRY_FAULT = timedelta(seconds=1)
 AFTER_SURPRISE = timedelta(seconds=30)
@@ -38,6 +50,8 @@ LONGEST_SLEEP = timedelta(hours=1)
 
 ACTION_TIMEOUT = timedelta(minutes=10)
 """Longest hooks included; a hung action must not block its app for ever."""
+
+_BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +85,7 @@ class Reconciler:
         self._count = itertools.count()
         self._busy: set[str] = set()
         self._again: set[str] = set()
+        self._held_back: dict[str, None] = {}
         self._woken = asyncio.Event()
         self.turned_at: datetime | None = None
         """When the loop last turned; a sign of life."""
@@ -84,6 +99,10 @@ class Reconciler:
         self._due[name] = due
         heapq.heappush(self._heap, (due, next(self._count), name))
         self._woken.set()
+
+    def hurry(self, name: str) -> None:
+        """Decide about an app before all others: somebody waits."""
+        self.touch(name, _BEFORE_ALL)
 
     @property
     def backlog(self) -> int:
@@ -112,7 +131,7 @@ class Reconciler:
 
     async def _sleep(self) -> None:
         wait = LONGEST_SLEEP
-        if len(self._busy) < ACTIONS_AT_A_TIME and self._heap:
+        if self._heap:
             wait = min(wait, self._heap[0][0] - self._tools.now())
         if wait > timedelta(0):
             try:
@@ -125,14 +144,13 @@ class Reconciler:
 
     def _take_due(self, now: datetime) -> list[str]:
         taken: list[str] = []
-        while self._heap and self._heap[0][0] <= now:
-            if len(self._busy) + len(taken) >= ACTIONS_AT_A_TIME:
-                break
+        while self._heap and self._heap[0][0] <= now and len(taken) < DECISIONS_AT_A_TIME:
             due, _, name = heapq.heappop(self._heap)
             if self._due.get(name) != due:
                 continue  # it was rescheduled
             del self._due[name]
-            self._tools.metrics.reconciler_lag.set((now - due).total_seconds())
+            if due is not _BEFORE_ALL:
+                self._tools.metrics.reconciler_lag.set((now - due).total_seconds())
             if name in self._busy:
                 self._again.add(name)
             else:
@@ -142,24 +160,51 @@ class Reconciler:
     def _turn(self, name: str, group: asyncio.TaskGroup) -> None:
         app = self._tools.records.get(name)
         if app is None:
+            self._forget(name)
             return
         now = self._tools.now()
+        account = self._accounts.get(app.identity.account)
+        self._settle_places(app, account, now)
+        if account is not None:
+            account.slots.leave_queue(name)
         situation = self.situation(app)
         decision = decide(situation, now)
         if decision.look_again_at is not None:
             self.touch(name, max(decision.look_again_at, now))
-        account = self._accounts.get(app.identity.account)
         step = self._step(app, account, situation, decision, now)
         if step is None:
+            self._resume()
+            return
+        urgent = decision.action is Action.START or app.wake_asked
+        if not urgent and len(self._busy) >= ACTIONS_AT_A_TIME:
+            # Nobody waits for it, and it must not be in the way of those for whom somebody does.
+            self._held_back[name] = None
             return
         self._busy.add(name)
-        group.create_task(self._carry_out(name, step))
+        group.create_task(self._carry_out(name, app.version, step))
 
-    async def _carry_out(self, name: str, step: Coroutine[Any, Any, None]) -> None:
+    def _forget(self, name: str) -> None:
+        for account in self._accounts.values():
+            account.slots.follow(name, None, draining=False)
+            account.agreed(name, self._tools.now())
+
+    def _settle_places(self, app: App, account: Account | None, now: datetime) -> None:
+        """Places, and who waits for what, follow the record, whoever wrote it."""
+        if account is None:
+            return
+        operation = app.open_operation
+        draining = app.phase is Phase.DRAINING
+        account.slots.follow(app.name, operation.kind if operation else None, draining=draining)
+        if not draining:
+            account.agreed(app.name, now)
+        if operation is not None:
+            self._on_operation(account.name)
+
+    async def _carry_out(self, name: str, version: int, step: Step) -> None:
         again: timedelta | None = None
         try:
             async with asyncio.timeout(ACTION_TIMEOUT.total_seconds()):
-                await step
+                await step()
         except Conflict:
             again = AFTER_CONFLICT
         except UnknownApp:
@@ -174,22 +219,40 @@ class Reconciler:
         finally:
             self._busy.discard(name)
             self._woken.set()
-        self._after(name, again)
+        self._after(name, version, again)
+        self._resume()
 
-    def _after(self, name: str, again: timedelta | None) -> None:
+    def _resume(self) -> None:
+        """There may be room for one of those held back; one that wants nothing calls the next."""
+        if self._held_back and len(self._busy) < ACTIONS_AT_A_TIME:
+            name = next(iter(self._held_back))
+            del self._held_back[name]
+            self.touch(name)
+
+    def _after(self, name: str, version: int, again: timedelta | None) -> None:
+        """When to decide about the app again."""
         app = self._tools.records.get(name)
         if app is None:
+            self._forget(name)
             return
+        now = self._tools.now()
         account = self._accounts.get(app.identity.account)
-        if app.open_operation is not None:
-            self._on_operation(app.identity.account)
-        elif account is not None:
-            for waiting in account.slots.release(name):
-                self.touch(waiting)
-            if account.slots.awaits(name) and name not in self._again:
+        self._settle_places(app, account, now)
+        if name in self._again:
+            # Something happened meanwhile. That is no reason to repeat at once what has failed.
+            self._again.discard(name)
+            again = again or timedelta(0)
+        elif again is None and app.version == version:
+            if account is not None and account.slots.awaits(name):
                 return  # a freed place brings it back
-        self._again.discard(name)
-        self.touch(name, self._tools.now() + again if again is not None else None)
+            again = self._pause_after_nothing(name, now)
+        self.touch(name, now + again if again is not None else None)
+
+    def _pause_after_nothing(self, name: str, now: datetime) -> timedelta:
+        known = self._tools.knowledge.of(name)
+        pauses = [known.paused_until, known.start_not_before]
+        ends = [pause for pause in pauses if pause is not None and pause > now]
+        return min(ends) - now if ends else AFTER_NOTHING
 
     def _step(
         self,
@@ -198,15 +261,18 @@ class Reconciler:
         situation: Situation,
         decision: Decision,
         now: datetime,
-    ) -> Coroutine[Any, Any, None] | None:
+    ) -> Step | None:
         """The action to carry out, if any."""
         if app.open_operation is not None or app.phase is Phase.GONE:
             return self._look_if_wanted(app, account, now)
+        policy = self._tools.policy_change(app)
+        if policy is not None:
+            return partial(self._write, app, policy)
         reason = unmanaged_reason(situation)
         if reason is not None:
             if app.phase is Phase.UNMANAGED and app.phase_reason is reason:
                 return None
-            return self._leave_alone(app, reason)
+            return partial(self._leave_alone, app, reason)
         if account is None:
             return None
         look_wanted = self._tools.knowledge.of(app.name).look_wanted
@@ -216,32 +282,58 @@ class Reconciler:
             return self._show(app, decision)
         return self._carry(app, account, decision, now)
 
-    def _carry(
-        self, app: App, account: Account, decision: Decision, now: datetime
-    ) -> Coroutine[Any, Any, None] | None:
+    def _carry(self, app: App, account: Account, decision: Decision, now: datetime) -> Step | None:
         known = self._tools.knowledge.of(app.name)
         verbs = self._verbs
         if decision.action is Action.CANCEL_DRAIN:
-            return verbs.stopping.cancel_drain(app, decision.reason)
+            return partial(verbs.stopping.cancel_drain, app, decision.reason)
         if decision.action is Action.START:
             if self._wait_until(app.name, known.start_not_before, now):
                 return None
-            return verbs.starting.start(app, account, decision)
+            if not account.slots.claim(app.name, OperationKind.START):
+                return None  # a freed place brings it back
+            return partial(verbs.starting.start, app, account, decision)
         if app.phase is Phase.DRAINING and known.drain_version != app.version:
             # Announced by a controller that is gone, or somebody used or changed the app since.
-            return verbs.stopping.cancel_drain(app, Reason.IN_USE)
-        owes = app.phase is Phase.AWAKE and app.snapshot is not None and app.snapshot.autoscalers
-        if decision.action is Action.NOTHING and not owes:
+            return partial(verbs.stopping.cancel_drain, app, Reason.IN_USE)
+        if decision.action is Action.NOTHING and app.phase is not Phase.AWAKE:
             return self._clear_would(app)
         if self._wait_until(app.name, known.paused_until, now):
             return None
         if decision.action is Action.INSPECT:
-            return verbs.looking.look(app, account)
-        if owes:
-            return verbs.starting.enable_autoscalers(app, account)
+            return partial(verbs.looking.look, app, account)
+        return self._no_hurry(app, account, decision, now)
+
+    def _no_hurry(
+        self, app: App, account: Account, decision: Decision, now: datetime
+    ) -> Step | None:
+        """What nobody waits for."""
+        stopping = self._verbs.stopping
+        owed = self._owed(app, account, now)
+        if owed is not None:
+            return owed
+        if decision.action is Action.NOTHING:
+            return self._clear_would(app)
         if decision.action is Action.BEGIN_DRAIN:
-            return verbs.stopping.begin_drain(app, decision)
-        return verbs.stopping.stop(app, account, decision)
+            if not account.slots.claim_drain(app.name):
+                return None  # a freed place brings it back
+            return partial(stopping.begin_drain, app, decision)
+        if not account.slots.may_stop(app.name):
+            return None  # likewise
+        return partial(stopping.stop, app, account, decision)
+
+    def _owed(self, app: App, account: Account, now: datetime) -> Step | None:
+        """What an earlier stop took away and no start has given back yet."""
+        starting = self._verbs.starting
+        if owes_restore(app):
+            not_before = self._tools.knowledge.of(app.name).restore_not_before
+            if not self._wait_until(app.name, not_before, now) and account.slots.claim(
+                app.name, OperationKind.START
+            ):
+                return partial(starting.restore, app, account)
+        if _owes_autoscalers(app):
+            return partial(starting.enable_autoscalers, app, account)
+        return None
 
     def _wait_until(self, name: str, moment: datetime | None, now: datetime) -> bool:
         if moment is None or moment <= now:
@@ -249,23 +341,21 @@ class Reconciler:
         self.touch(name, moment)
         return True
 
-    def _look_if_wanted(
-        self, app: App, account: Account | None, now: datetime
-    ) -> Coroutine[Any, Any, None] | None:
+    def _look_if_wanted(self, app: App, account: Account | None, now: datetime) -> Step | None:
         """A listing contradicts the record: look, once nothing of ours is on its way."""
         known = self._tools.knowledge.of(app.name)
         if not known.look_wanted or account is None or app.open_operation is not None:
             return None
         if self._wait_until(app.name, known.paused_until, now):
             return None
-        return self._verbs.looking.look(app, account)
+        return partial(self._verbs.looking.look, app, account)
 
     async def _leave_alone(self, app: App, reason: Reason) -> None:
         await self._tools.records.write(
             app, entered(app, Phase.UNMANAGED, reason, self._tools.now())
         )
 
-    def _show(self, app: App, decision: Decision) -> Coroutine[Any, Any, None] | None:
+    def _show(self, app: App, decision: Decision) -> Step | None:
         """An account that is only observed: tell what would be done."""
         now = self._tools.now()
         # The sentence stays the same from look to look: a condition is written when it changes.
@@ -285,18 +375,23 @@ class Reconciler:
             change.update(entered(app, Phase.AWAKE, Reason.PAUSED, now))
         elif conditions is app.conditions:
             return None
-        return self._write(app, change)
+        return partial(self._write, app, change)
 
-    def _clear_would(self, app: App) -> Coroutine[Any, Any, None] | None:
+    def _clear_would(self, app: App) -> Step | None:
         now = self._tools.now()
         conditions = told(app.conditions, Reason.WOULD_SLEEP, None, now)
         conditions = told(conditions, Reason.WOULD_WAKE, None, now)
         if conditions is app.conditions:
             return None
-        return self._write(app, AppChange(conditions=conditions))
+        return partial(self._write, app, AppChange(conditions=conditions))
 
     async def _write(self, app: App, change: AppChange) -> None:
         await self._tools.records.write(app, change)
+
+
+def _owes_autoscalers(app: App) -> bool:
+    """A stop of ours disabled autoscalers, and no start has enabled them again yet."""
+    return app.phase is Phase.AWAKE and app.snapshot is not None and bool(app.snapshot.autoscalers)
 
 
 async def _set_when(event: asyncio.Event, other: asyncio.Event) -> None:

@@ -49,34 +49,49 @@ class Sending:
             account.provider.limits.call_timeout
         ):
             return  # never sent: it ends like a call whose answer was lost
-        self._knowledge.of(app.name).own_operation = operation.id
+        known = self._knowledge.of(app.name)
+        known.own_operation = known.sending = operation.id
         try:
-            receipt = await self._call(call, account, patient=operation.kind is OperationKind.START)
+            operation, receipt = await self._call(call, app, account, operation)
         except AnswerLost as error:
             log.warning("answer lost", extra={"app": app.name, "error": str(error)})
             return
         except NotFound as error:
-            await self.refused(app, account, str(error))
-            self._knowledge.of(app.name).look_wanted = True
+            await self.refused(app, str(error))
+            known.look_wanted = True
             return
         except ProviderError as error:
-            await self.refused(app, account, str(error))
+            await self.refused(app, str(error))
             return
+        finally:
+            known.sending = None
         ref = receipt.ref if receipt.ref is not None else DONE_AT_ONCE
         await self._write_operation(app, replace(operation, ref=ref))
 
     async def _call(
-        self, call: Callable[[], Awaitable[Receipt]], account: Account, *, patient: bool
-    ) -> Receipt:
-        """Call; a start that comes while the app is busy waits for it, within bounds."""
+        self,
+        call: Callable[[], Awaitable[Receipt]],
+        app: App,
+        account: Account,
+        operation: Operation,
+    ) -> tuple[Operation, Receipt]:
+        """Call; a start that comes while the app is busy waits for it, within bounds.
+
+        Each further call is announced by its own time: the next controller waits for the last one.
+        """
+        patient = operation.kind is OperationKind.START
         for pause in (*BUSY_PAUSES, None) if patient else (None,):
             try:
-                return await call()
+                return operation, await call()
             except Busy:
                 if pause is None:
                     raise
                 await asyncio.sleep(pause.total_seconds())
                 if not self._tools.lease.outlives(account.provider.limits.call_timeout):
+                    raise
+                operation = replace(operation, sent_at=self._now())
+                written = await self._write_operation(app, operation)
+                if written.open_operation is None or written.open_operation.id != operation.id:
                     raise
         raise AssertionError("the last try returns or raises")
 
@@ -94,12 +109,15 @@ class Sending:
                 current = self._records.get(app.name)
         raise Conflict(f"the record of {app.name} never stays still")
 
-    async def refused(self, app: App, account: Account, words: str) -> None:
+    async def refused(self, app: App, words: str) -> None:
         """The provider refused the call, so it certainly had no effect."""
+        announced = app.operation
         current = self._records.get(app.name)
         for _ in range(WRITE_TRIES):
-            if current is None or current.open_operation is None:
-                break
+            if current is None or current.open_operation is None or announced is None:
+                return
+            if current.open_operation.id != announced.id:
+                return
             now = self._now()
             operation = replace(current.open_operation, ended_at=now)
             stop = operation.kind is OperationKind.STOP
@@ -115,17 +133,28 @@ class Sending:
                 current = self._records.get(app.name)
                 continue
             moved(self._tools, current, written, words)
-            break
-        account.slots.release(app.name)
+            return
+        raise Conflict(f"the record of {app.name} never stays still")
 
     async def fail(self, app: App, words: str) -> None:
-        """A start did not get as far as its call."""
-        now = self._now()
-        if app.phase is Phase.FAILED:
-            change = AppChange(cycle=app.cycle + 1, phase_since=now)
-        else:
-            change = entered(app, Phase.FAILED, Reason.START_FAILED, now)
-        change["retry"] = backed_off(app.retry, now)
-        change["conditions"] = told(app.conditions, Reason.START_FAILED, words, now)
-        written = await self._records.write(app, change)
-        moved(self._tools, app, written, words)
+        """A start did not get as far as its call. Visitors hear of it by the cycle that rises."""
+        current = self._records.get(app.name)
+        for _ in range(WRITE_TRIES):
+            if current is None or current.open_operation is not None:
+                return
+            if (current.phase, current.cycle) != (app.phase, app.cycle):
+                return
+            now = self._now()
+            if current.phase is Phase.FAILED:
+                change = AppChange(cycle=current.cycle + 1, phase_since=now)
+            else:
+                change = entered(current, Phase.FAILED, Reason.START_FAILED, now)
+            change["retry"] = backed_off(current.retry, now)
+            change["conditions"] = told(current.conditions, Reason.START_FAILED, words, now)
+            try:
+                written = await self._records.write(current, change)
+            except Conflict:
+                current = self._records.get(app.name)
+                continue
+            moved(self._tools, current, written, words)
+            return

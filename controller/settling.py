@@ -81,26 +81,49 @@ def told(
 
 
 def lacks(formation: Formation, wanted: Formation) -> bool:
-    """Whether a process type has fewer processes than it should."""
+    """Whether a process type has fewer processes than it should; types that are gone don't count."""
     amounts = {process.type: process.amount for process in formation}
-    return any(process.amount > amounts.get(process.type, 0) for process in wanted)
+    return any(process.amount > amounts.get(process.type, process.amount) for process in wanted)
 
 
-def settled(app: App, inspection: Inspection, now: datetime, *, wanted: bool) -> Settled:
-    """What an inspection makes of a record whose operation, if any, has ended."""
-    if inspection.unmanaged is not None and inspection.state is not Observation.MISSING:
-        if app.phase is Phase.UNMANAGED and app.phase_reason is inspection.unmanaged:
-            return Settled(AppChange())
-        return Settled(entered(app, Phase.UNMANAGED, inspection.unmanaged, now))
-    transition = settle(app.phase, inspection.state, wanted=wanted)
+def owes_restore(app: App) -> bool:
+    """A stop of ours took effect in part, and nobody has touched the app since."""
+    failed = app.condition(Reason.STOP_FAILED)
+    if app.phase is not Phase.AWAKE or app.snapshot is None or failed is None or not failed.status:
+        return False
+    activity = app.last_activity
+    by_hand = {Reason.SCALED_BY_HAND, Reason.STARTED_BY_HAND, Reason.DEPLOYED}
+    if activity is not None and activity.reason in by_hand and activity.time > failed.since:
+        return False
+    return web_amount(app.formation) > 0 and lacks(app.formation, app.snapshot.processes)
+
+
+def put_to_sleep_by_us(app: App) -> bool:
+    """Whether we stopped the app and it has not been started since: its snapshot is needed."""
+    stopped, started = app.last_stop_time, app.last_start_time
+    return stopped is not None and (started is None or started < stopped)
+
+
+def settled(
+    app: App, inspection: Inspection, now: datetime, *, wanted: bool, words: str = ""
+) -> Settled:
+    """What an inspection makes of a record whose operation, if any, has ended.
+
+    `words` are the provider's own about an operation that failed.
+    """
     change = AppChange()
     by_hand: Reason | None = None
     if inspection.deployment is not None and inspection.deployment != app.deployment:
         change["deployment"] = inspection.deployment
         if app.deployment is not None:
             by_hand = Reason.DEPLOYED
+    if inspection.unmanaged is not None and inspection.state is not Observation.MISSING:
+        if app.phase is not Phase.UNMANAGED or app.phase_reason is not inspection.unmanaged:
+            change.update(entered(app, Phase.UNMANAGED, inspection.unmanaged, now))
+        return Settled(change)
+    transition = settle(app.phase, inspection.state, wanted=wanted)
     if transition.phase is not app.phase:
-        change.update(_moved(app, transition, now))
+        change.update(_moved(app, transition, now, words))
     elif app.phase is Phase.AWAKE and app.wake_asked:
         # The report of a stopped origin is answered: the demand is spent.
         change["cycle"] = app.cycle + 1
@@ -118,30 +141,30 @@ def settled(app: App, inspection: Inspection, now: datetime, *, wanted: bool) ->
     return Settled(change, by_hand, reversal=_reverses_us(app, transition))
 
 
-def _moved(app: App, transition: Transition, now: datetime) -> AppChange:
+def _moved(app: App, transition: Transition, now: datetime, words: str) -> AppChange:
     reason = transition.reason or Reason.DISCOVERED
     phase = transition.phase
     change = entered(app, phase, reason, now)
     if phase is Phase.AWAKE:
-        change.update(_awoken(app, reason, now))
+        change.update(_awoken(app, reason, now, words))
     elif phase is Phase.ASLEEP:
         change.update(_fallen_asleep(app, now))
     elif phase is Phase.FAILED:
         change["retry"] = backed_off(app.retry, now)
         change["conditions"] = told(
-            app.conditions, Reason.START_FAILED, "The app did not come up.", now
+            app.conditions, Reason.START_FAILED, words or "The app did not come up.", now
         )
     return change
 
 
-def _awoken(app: App, reason: Reason, now: datetime) -> AppChange:
+def _awoken(app: App, reason: Reason, now: datetime, words: str) -> AppChange:
     if app.phase is Phase.STARTING and app.phase_reason is Reason.STARTED_BY_HAND:
         reason = Reason.STARTED_BY_HAND
     change = AppChange(phase_reason=reason)
     if reason is Reason.STOP_FAILED:
         change["retry"] = backed_off(app.retry, now)
         change["conditions"] = told(
-            app.conditions, Reason.STOP_FAILED, "The app went on running.", now
+            app.conditions, Reason.STOP_FAILED, words or "The app went on running.", now
         )
         return change
     if app.phase is Phase.DRAINING:
@@ -150,11 +173,13 @@ def _awoken(app: App, reason: Reason, now: datetime) -> AppChange:
     conditions = told(app.conditions, Reason.START_FAILED, None, now)
     change["conditions"] = told(conditions, Reason.OPERATION_OVERDUE, None, now)
     change["last_activity"] = Activity(now, reason)
+    stopped = app.last_stop_time
     if app.phase in {Phase.ASLEEP, Phase.STARTING, Phase.FAILED}:
         change["last_start_time"] = now
-        stopped = app.last_stop_time
-        if stopped is not None and (app.last_start_time is None or app.last_start_time < stopped):
+        if stopped is not None and put_to_sleep_by_us(app):
             change["asleep_seconds"] = app.asleep_seconds + (now - stopped).total_seconds()
+    elif put_to_sleep_by_us(app):
+        change["last_start_time"] = now  # while nobody here looked: how long it slept is not known
     return change
 
 
@@ -167,8 +192,11 @@ def _fallen_asleep(app: App, now: datetime) -> AppChange:
             retry=Retry(),
             conditions=told(conditions, Reason.OPERATION_OVERDUE, None, now),
         )
+    if app.phase not in {Phase.AWAKE, Phase.DRAINING} and put_to_sleep_by_us(app):
+        # Left alone, or missing, for a while: it still sleeps because of us.
+        return AppChange(phase_reason=Reason.ASLEEP)
     # Stopped by somebody else: the formation last seen awake is what to come back to.
-    if app.formation and app.snapshot is not None:
+    if web_amount(app.formation) and app.snapshot is not None and not owes_restore(app):
         return AppChange(snapshot=replace(app.snapshot, processes=app.formation))
     return AppChange()
 

@@ -32,6 +32,10 @@ BUSY_PAUSE = timedelta(seconds=2)
 """How soon a start is tried again where a stop or deployment is in the way; doubles to 16 s."""
 
 
+RESTORE_PAUSE = timedelta(minutes=1)
+ANNOUNCE_TRIES = 5
+
+
 class Starting:
     """From the wish to the call."""
 
@@ -44,48 +48,40 @@ class Starting:
         self._sending = sending
 
     async def start(self, app: App, account: Account, decision: Decision) -> None:
-        """Start an app that is wanted awake."""
-        if not account.slots.claim(app.name, OperationKind.START):
-            return
-        sent = False
-        visited = app.wake_asked
-        urgency = Urgency.VISITOR if visited else Urgency.SCHEDULED
+        """Start an app that is wanted awake; its place is taken already."""
+        urgency = Urgency.VISITOR if app.wake_asked else Urgency.SCHEDULED
         try:
-            sent = await self._start_with_slot(app, account, decision, urgency)
+            await self._start(app, account, decision, urgency)
         except Busy as error:
             known = self._knowledge.of(app.name)
             known.busy_looks = min(known.busy_looks + 1, 4)
             known.start_not_before = self._now() + BUSY_PAUSE * 2 ** (known.busy_looks - 1)
             log.info("not started yet", extra={"app": app.name, "error": str(error)})
         except ProviderError as error:
-            current = self._records.get(app.name) or app
-            if current.open_operation is None and current.cycle == app.cycle:
-                await self._sending.fail(current, str(error))
-        finally:
-            if not sent:
-                account.slots.release(app.name)
+            await self._sending.fail(app, str(error))
 
-    async def _start_with_slot(
+    async def _start(
         self, app: App, account: Account, decision: Decision, urgency: Urgency
-    ) -> bool:
+    ) -> None:
         inspection = await self._looking.inspect(app, account, urgency=urgency)
         if inspection.state is Observation.STOPPING or inspection.deploying:
             raise Busy("The app is being stopped or deployed.")
-        if inspection.state is not Observation.STOPPED and not (
+        if inspection.state is Observation.UNKNOWN:
+            raise Busy("What the provider tells of the app makes no sense now.")
+        startable = inspection.state is Observation.STOPPED or (
             app.phase is Phase.FAILED and inspection.state is Observation.FAILED
-        ):
+        )
+        if inspection.unmanaged is not None or not startable:
             await self._looking.settle(app, inspection)
-            return False
+            return
         self._knowledge.of(app.name).busy_looks = 0
         snapshot, guessed = await self._formation_for(app, account)
         command = self._tools.hooks_of(app).before_start
         if command is not None:
             await self._tools.hooks.run(command, "before-start", app, decision.reason)
         starting = await self._announce_start(app, decision, guessed)
-        if starting is None:
-            return False
-        await self.send_start(starting, account, snapshot, urgency)
-        return True
+        if starting is not None:
+            await self._send_start(starting, account, snapshot, urgency)
 
     async def _announce_start(
         self, app: App, decision: Decision, guessed: str | None
@@ -93,7 +89,7 @@ class Starting:
         """Write `Starting` with its operation. A visitor's access written meanwhile is no reason
         to look again: only the phase and the cycle count."""
         current: App | None = app
-        for _ in range(5):
+        for _ in range(ANNOUNCE_TRIES):
             if current is None or current.phase is not app.phase or current.cycle != app.cycle:
                 return None
             now = self._now()
@@ -111,15 +107,23 @@ class Starting:
 
     async def restore(self, app: App, account: Account) -> None:
         """A stop took effect in part: start from its snapshot before anything else."""
-        if app.snapshot is None or not account.slots.claim(app.name, OperationKind.START):
+        if app.snapshot is None:
             return
+        known = self._knowledge.of(app.name)
         now = self._now()
+        # Whatever comes of it, it is not tried over and over.
+        known.restore_not_before = now + RESTORE_PAUSE
         change = entered(app, Phase.STARTING, Reason.STOP_FAILED, now)
         change["operation"] = Operation(OperationKind.START, self._tools.new_id(), now)
         starting = await self._records.write(app, change)
-        await self.send_start(starting, account, app.snapshot, Urgency.SCHEDULED)
+        moved(self._tools, app, starting)
+        await self._send_start(starting, account, app.snapshot, Urgency.SCHEDULED)
+        current = self._records.get(app.name)
+        if current is not None and current.phase is Phase.FAILED:
+            # The start was refused, but the app runs in part: don't keep visitors away from it.
+            known.look_wanted = True
 
-    async def send_start(
+    async def _send_start(
         self, app: App, account: Account, snapshot: Snapshot, urgency: Urgency
     ) -> None:
         """Send the start that the record announces."""

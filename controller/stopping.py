@@ -27,7 +27,11 @@ log = logging.getLogger(__name__)
 AGREEMENT_LOOK = timedelta(milliseconds=250)
 """How soon the heartbeats are read again while a stop waits for them."""
 
-SILENT_PROXY_LOOK = timedelta(seconds=5)
+SLOW_AGREEMENT_LOOK = timedelta(seconds=2)
+"""The same where a proxy is silent or has not agreed for long: as often as heartbeats come."""
+
+AGREEMENT_EXPECTED = timedelta(seconds=15)
+"""Proxies that have not agreed that long after the announcement are named in a condition."""
 
 VETO_PAUSE = timedelta(minutes=1)
 """How long a before-stop hook's veto holds."""
@@ -52,7 +56,7 @@ class Stopping:
         log.info("draining", extra={"app": app.name, "reason": decision.reason})
 
     async def cancel_drain(self, app: App, reason: Reason, extra: AppChange | None = None) -> None:
-        """Call an announced stop off."""
+        """Call an announced stop off. Raises `Conflict`; it is then decided again."""
         change = entered(app, Phase.AWAKE, reason, self._now())
         change.update(extra or {})
         await self._records.write(app, change)
@@ -67,19 +71,22 @@ class Stopping:
             if proxy.silent or proxy.position < drain_version
         ]
         if not waiting:
-            account.waits_for_proxies -= {app.name}
-            if not account.waits_for_proxies:
-                account.tell(Reason.WAITING_FOR_PROXY, None, self._now())
+            account.agreed(app.name, self._now())
             return True
         silent = sorted(proxy.proxy for proxy in waiting if proxy.silent)
-        if silent:
+        behind = sorted(proxy.proxy for proxy in waiting if not proxy.silent)
+        since = app.phase_since or self._now()
+        late = self._now() - since > AGREEMENT_EXPECTED
+        if silent or late:
+            words = [f"{proxy} has fallen silent" for proxy in silent]
+            words += [f"{proxy} has not agreed" for proxy in behind]
             account.waits_for_proxies |= {app.name}
             account.tell(
                 Reason.WAITING_FOR_PROXY,
-                f"No stop before these proxies are heard of again: {', '.join(silent)}.",
+                f"Stops wait for proxies: {', '.join(words)}.",
                 self._now(),
             )
-        self._looking.pause(app, SILENT_PROXY_LOOK if silent else AGREEMENT_LOOK)
+        self._looking.pause(app, SLOW_AGREEMENT_LOOK if silent or late else AGREEMENT_LOOK)
         return False
 
     async def stop(self, app: App, account: Account, decision: Decision) -> None:
@@ -93,9 +100,8 @@ class Stopping:
             return
         if not account.slots.claim(app.name, OperationKind.STOP):
             return
-        sent = False
         try:
-            sent = await self._stop_with_slot(app, account, decision)
+            await self._stop(app, account, decision)
         except ProviderError as error:
             self._looking.pause(app, FAILED_LOOK_PAUSE)
             await self.cancel_drain(app, Reason.REMOTE_UNKNOWN)
@@ -105,16 +111,12 @@ class Stopping:
             current = self._records.get(app.name)
             if current is not None and current.phase is Phase.DRAINING:
                 await self.cancel_drain(current, Reason.IN_USE)
-        finally:
-            if not sent:
-                account.slots.release(app.name)
 
-    async def _stop_with_slot(self, app: App, account: Account, decision: Decision) -> bool:
-        """True where an operation is open now."""
+    async def _stop(self, app: App, account: Account, decision: Decision) -> None:
         if await self._used_directly(app, account):
-            return False
+            return
         if not await self._before_stop(app, decision):
-            return False
+            return
         inspection = await self._looking.inspect(
             app, account, urgency=Urgency.STOP, autoscaled=True
         )
@@ -122,10 +124,10 @@ class Stopping:
         outcome = settled(app, inspection, now, wanted=False)
         if outcome.by_hand is not None or outcome.change.get("phase") is not None:
             await self._call_off(app, inspection)
-            return False
+            return
         if inspection.deploying or not web_amount(inspection.formation):
             await self.cancel_drain(app, Reason.DEPLOYING)
-            return False
+            return
         operation = Operation(OperationKind.STOP, self._tools.new_id(), sent_at=now)
         change = entered(app, Phase.STOPPING, decision.reason, now)
         change["operation"] = operation
@@ -137,7 +139,6 @@ class Stopping:
         await self._sending.send(
             stopping, account, lambda: account.provider.stop(remote_of(app), inspection.formation)
         )
-        return True
 
     async def _call_off(self, app: App, inspection: Inspection) -> None:
         """What the last look shows speaks against the stop."""

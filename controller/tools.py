@@ -8,9 +8,10 @@ from datetime import datetime
 from controller.hooks import Hooks
 from controller.knowledge import Knowledge
 from controller.records import Records
-from paastis.app import App, Phase
+from paastis.app import App, AppChange, Phase
 from paastis.metrics import Metrics
 from paastis.providers.port import Remote
+from paastis.reasons import Reason
 from paastis.registry.port import Leadership, Registry
 from paastis.rule import Hooks as HookCommands
 
@@ -30,6 +31,10 @@ class Tools:
     now: Callable[[], datetime]
     new_id: Callable[[], str]
     metrics: Metrics
+    afterwards: Callable[[str, App], None]
+    """Told of every start or stop of ours that came to a good end: the moment and the app."""
+    policy_change: Callable[[App], AppChange | None]
+    """What to write so that a record shows its policy."""
 
 
 def remote_of(app: App) -> Remote:
@@ -52,12 +57,15 @@ def moved(tools: Tools, before: App, after: App, words: str = "") -> None:
         tools.metrics.wakes.labels(account, "started").inc()
     elif steps == (Phase.STARTING, Phase.AWAKE):
         tools.metrics.wakes.labels(account, "succeeded").inc()
+        if after.phase_reason is Reason.STARTED:
+            tools.afterwards("after-start", after)
     elif after.phase is Phase.FAILED:
         tools.metrics.wakes.labels(account, "failed").inc()
     elif after.phase is Phase.STOPPING:
         tools.metrics.sleeps.labels(account, "started").inc()
     elif steps == (Phase.STOPPING, Phase.ASLEEP):
         tools.metrics.sleeps.labels(account, "succeeded").inc()
+        tools.afterwards("after-stop", after)
     elif steps == (Phase.STOPPING, Phase.AWAKE):
         tools.metrics.sleeps.labels(account, "failed").inc()
     tools.metrics.asleep_seconds.labels(account).inc(after.asleep_seconds - before.asleep_seconds)

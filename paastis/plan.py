@@ -1,4 +1,4 @@
-"""What a listing means for the records: found × known → create, refresh, look closer, retire.
+"""What a listing means for the records: found and known give what to create, refresh, retire.
 
 Pure. A listing alone never moves an app from one phase to another: where it differs from what is
 known, the app is named in `Plan.inspect`. Only a complete listing can prove absence, and two in a
@@ -98,24 +98,25 @@ def plan(
             replaced.append(app.name)
             taken.discard(app.name)
     for item in found:
-        app = by_identity.get(item.identity)
-        if app is None:
+        record = by_identity.get(item.identity)
+        if record is None:
             record = _discovered(item, taken=taken, provider=provider, now=now)
             taken.add(record.name)
             create.append(record)
             continue
-        change = _refreshed(app, item)
+        change = _refreshed(record, item)
         if change:
-            refresh.append((app.name, change))
-        if _agrees(app, item):
-            agree.add(app.name)
-        elif _contradicts(app, item):
-            inspect.add(app.name)
+            refresh.append((record.name, change))
+        if _agrees(record, item):
+            agree.add(record.name)
+        elif _contradicts(record, item):
+            inspect.add(record.name)
 
     missing = [app for app in missing if app.name not in replaced]
     seen_missing = _count_absences(missing, absences, complete=complete, now=now)
     limit = max(MASS_VANISHING_LEAST, MASS_VANISHING_SHARE * len(by_identity))
-    mass = len(missing) > limit
+    # Those that a close look has confirmed to be gone are no mistake of a listing.
+    mass = sum(app.phase is not Phase.GONE for app in missing) > limit
     remove = [
         app.name
         for app in missing
