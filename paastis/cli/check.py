@@ -18,6 +18,7 @@ from paastis.config import Config
 from paastis.durations import format_duration
 from paastis.errors import ProviderError
 from paastis.logs import configure_logging
+from paastis.metrics import Metrics
 from paastis.phases import settle
 from paastis.policy import Mode, Policy, Power, Settings
 from paastis.providers.port import Listing, RemoteApp
@@ -46,7 +47,7 @@ def check(*, config_file: Path | None, settings: tuple[str, ...]) -> None:
 async def _check_accounts(config: Config, console: Console) -> bool:
     fine = True
     matched: dict[str, list[str]] = {rule.source: [] for rule in config.rules}
-    async with opened_accounts(config, now=utc_now) as accounts:
+    async with opened_accounts(config, now=utc_now, metrics=Metrics()) as accounts:
         for account in accounts:
             fine = await _check_account(config, account, console, matched) and fine
     if config.rules:

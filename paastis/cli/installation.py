@@ -21,7 +21,7 @@ from paastis.errors import ConfigError, ProviderError, Unauthorized
 from paastis.logs import protect
 from paastis.metrics import Metrics
 from paastis.providers.load import open_provider, stopped_verdict_of
-from paastis.providers.port import Provider, Verdict
+from paastis.providers.port import CallMeter, Provider, Verdict
 from paastis.registry.memory import MemoryRegistry
 from paastis.system.api import SystemApi
 from paastis.system.port import Instance
@@ -79,16 +79,27 @@ async def check_credentials(name: str, provider: Provider) -> str | None:
 
 @asynccontextmanager
 async def opened_accounts(
-    config: Config, *, now: Callable[[], datetime]
+    config: Config, *, now: Callable[[], datetime], metrics: Metrics
 ) -> AsyncIterator[list[Account]]:
     """The accounts with their providers, closed at the end. Raises ConfigError."""
     async with contextlib.AsyncExitStack() as stack:
         accounts: list[Account] = []
         for account in config.accounts:
-            provider = open_provider(account, now=now)
+            provider = open_provider(account, now=now, on_call=_call_meter(account.name, metrics))
+            metrics.budget_left.labels(account.name).set_function(
+                lambda provider=provider: provider.budget().left  # type: ignore[misc] # its own loop variable
+            )
             stack.push_async_callback(provider.aclose)
             accounts.append(Account.open(account, provider))
         yield accounts
+
+
+def _call_meter(account: str, metrics: Metrics) -> CallMeter:
+    def note(method: str, status: str, seconds: float) -> None:
+        metrics.provider_calls.labels(account, method, status).inc()
+        metrics.provider_call_seconds.labels(account).observe(seconds)
+
+    return note
 
 
 @asynccontextmanager
@@ -106,12 +117,14 @@ async def installation(
     """
     protect_secrets(config)
     async with contextlib.AsyncExitStack() as stack:
-        accounts = await stack.enter_async_context(opened_accounts(config, now=now))
+        metrics = Metrics()
+        accounts = await stack.enter_async_context(
+            opened_accounts(config, now=now, metrics=metrics)
+        )
         for account in accounts:
             await check_credentials(account.name, account.provider)
-        registry = await MemoryRegistry.open(config.state_file)
+        registry = await MemoryRegistry.open(config.state_file, metrics=metrics)
         stack.push_async_callback(registry.aclose)
-        metrics = Metrics()
         metrics.watch_apps(lambda: registry.apps().values())
         controller = Controller(
             registry=registry,

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -45,8 +46,15 @@ def run(
         PORT=port,
     )
     configure_logging(config.logging_level, config.logging_format, sys.stderr)
+    _allow_many_connections()
     with asyncio.Runner() as runner:
         runner.run(_run(config))
+
+
+def _allow_many_connections() -> None:
+    """A held visitor is an open file: take as many as the system gives without asking."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _run(config: Config) -> None:

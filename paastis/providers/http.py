@@ -31,7 +31,7 @@ from paastis.errors import (
     Unavailable,
 )
 from paastis.providers.budget import Budget, Slot
-from paastis.providers.port import Urgency
+from paastis.providers.port import CallMeter, Urgency
 from paastis.secret import Secret
 
 Transport = httpx.AsyncBaseTransport
@@ -103,8 +103,10 @@ class ProviderHttp:
         refusal: Refusal,
         secrets: tuple[Secret, ...] = (),
         transport: Transport | None = None,
+        on_call: CallMeter | None = None,
     ) -> None:
         self._name = name
+        self._on_call = on_call
         self._budget = budget
         self._now = now
         self._refusal = refusal
@@ -134,7 +136,7 @@ class ProviderHttp:
     async def send_in(self, slot: Slot, call: Call) -> Answer:
         """As `send`, in a slot that the caller holds."""
         slot.sent = True
-        answer = await self._exchange(call, self._now())
+        answer = await self._measured(call)
         if answer.status == httpx.codes.TOO_MANY_REQUESTS:
             wanted = _retry_after(answer.headers.get("retry-after", ""), self._now())
             # "In 0 s" would have us ask again in a circle: then it is as if nothing was said.
@@ -145,6 +147,22 @@ class ProviderHttp:
             )
         self._budget.accepted(slot)
         return self._judge(call, answer)
+
+    async def _measured(self, call: Call) -> Answer:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        outcome = "lost"
+        try:
+            answer = await self._exchange(call, self._now())
+        except Unavailable:
+            outcome = "unreachable"
+            raise
+        else:
+            outcome = str(answer.status)
+            return answer
+        finally:
+            if self._on_call is not None:
+                self._on_call(call.method, outcome, clock() - began)
 
     def _judge(self, call: Call, answer: Answer) -> Answer:
         status = answer.status

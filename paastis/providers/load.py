@@ -7,12 +7,13 @@ without credentials.
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Protocol
 
 from paastis.config import AccountConfig
 from paastis.errors import ConfigError
-from paastis.providers.port import Provider, Verdict
+from paastis.providers.port import CallMeter, Provider, Verdict
 
 GROUP = "paastis.providers"
 StoppedVerdict = Callable[[int, Mapping[str, str]], Verdict]
@@ -21,7 +22,13 @@ StoppedVerdict = Callable[[int, Mapping[str, str]], Verdict]
 class ProviderClass(Protocol):
     """What an entry point leads to."""
 
-    def from_config(self, account: AccountConfig, *, now: Callable[[], datetime]) -> Provider:
+    def from_config(
+        self,
+        account: AccountConfig,
+        *,
+        now: Callable[[], datetime],
+        on_call: CallMeter | None = None,
+    ) -> Provider:
         """The adapter for an account, not connected yet. Raises ConfigError."""
         ...
 
@@ -30,6 +37,7 @@ class ProviderClass(Protocol):
         ...
 
 
+@cache
 def provider_class(name: str) -> ProviderClass:
     """The adapter of that name. Raises ConfigError that names the known ones."""
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
@@ -40,13 +48,20 @@ def provider_class(name: str) -> ProviderClass:
     return adapter
 
 
-def open_provider(account: AccountConfig, *, now: Callable[[], datetime]) -> Provider:
+def open_provider(
+    account: AccountConfig,
+    *,
+    now: Callable[[], datetime],
+    on_call: CallMeter | None = None,
+) -> Provider:
     """The adapter for a configured account. It connects when it is first asked something.
+
+    `on_call` is told of every call, for metrics.
 
     Raises ConfigError for an unknown provider, missing credentials or a refused address.
     """
     try:
-        return provider_class(account.provider).from_config(account, now=now)
+        return provider_class(account.provider).from_config(account, now=now, on_call=on_call)
     except ValueError as refused:
         raise ConfigError(f"account {account.name!r}: {refused}") from None
 

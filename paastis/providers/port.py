@@ -4,7 +4,7 @@ Adapters keep no state about apps. Verbs are idempotent: stopping what is stoppe
 runs is success. Nothing but `paastis.errors.ProviderError` escapes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
@@ -140,6 +140,10 @@ class Limits:
     reports_traffic: bool
     """Whether `direct_traffic` knows anything."""
     listing_tells_state: bool
+
+
+CallMeter = Callable[[str, str, float], None]
+"""Told of every call: its HTTP method, the status or a word where none came, and its seconds."""
 
 
 @dataclass(frozen=True, slots=True)

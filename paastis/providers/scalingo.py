@@ -19,6 +19,7 @@ from paastis.providers.budget import Budget
 from paastis.providers.http import Answer, ProviderHttp, Transport
 from paastis.providers.port import (
     BudgetState,
+    CallMeter,
     Followed,
     Inspection,
     Limits,
@@ -64,6 +65,7 @@ class Scalingo:
         calls_per_minute: int = CALLS_PER_MINUTE,
         allow_insecure: bool = False,
         transport: Transport | None = None,
+        on_call: CallMeter | None = None,
     ) -> None:
         check = url(insecure=allow_insecure)
         auth_url = check(auth_url or AUTH_URL)
@@ -78,6 +80,7 @@ class Scalingo:
             refusal=answers.refusal,
             secrets=(token,),
             transport=transport,
+            on_call=on_call,
         )
         self._session = Session(self._http, self._budget, token=token, auth_url=auth_url, now=now)
         self._regions = Regions(
@@ -100,7 +103,13 @@ class Scalingo:
         )
 
     @classmethod
-    def from_config(cls, account: AccountConfig, *, now: Callable[[], datetime]) -> Self:
+    def from_config(
+        cls,
+        account: AccountConfig,
+        *,
+        now: Callable[[], datetime],
+        on_call: CallMeter | None = None,
+    ) -> Self:
         """The adapter for a configured account. Raises ConfigError without the API token."""
         token = account.credentials.get("api_token")
         if not token:
@@ -110,6 +119,7 @@ class Scalingo:
             account=account.name,
             token=token,
             now=now,
+            on_call=on_call,
             regions=account.regions,
             api_url=account.urls.get("api"),
             auth_url=account.urls.get("auth"),

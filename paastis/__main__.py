@@ -1,0 +1,5 @@
+"""`python -m paastis` is the same as `paastis`."""
+
+from paastis.cli import main
+
+main(prog_name="paastis")
