@@ -162,6 +162,7 @@ def step(app: App) -> tuple[str, str]:
 def waiting_page(app: App, *, to: str, since: float) -> Answer:
     """The page for a visitor who waits for `to`, a safe target; `since` seconds already."""
     usual = None if app.usual_boot is None else max(1, math.ceil(app.usual_boot.total_seconds()))
+    name, now = step(app)
     page = _filled(
         _WAITING,
         app.policy.wake.page_status,
@@ -171,7 +172,9 @@ def waiting_page(app: App, *, to: str, since: float) -> Answer:
         usual="" if usual is None else str(usual),
         usually="" if usual is None else f"Usually ready within {usual} s",
         since=f"{since:.0f}",
-        now=html.escape(step(app)[1]),
+        now=html.escape(now),
+        asked="at" if name == "asked" else "done",
+        starting="" if name == "asked" else "at",
     )
     return _with(page, ("Retry-After", str(usual or 5)), ("X-Paastis-State", "waking"))
 

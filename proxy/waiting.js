@@ -17,10 +17,10 @@
   function tick() {
     if (over) { return; }
     var seconds = Math.round((Date.now() - begun) / 1000);
-    rise(0.28 + 0.6 * (1 - Math.exp(-1.6 * seconds / (usual || 15))));
+    rise(0.44 + 0.5 * (1 - Math.exp(-1.6 * seconds / (usual || 15))));
     if (usual) {
       find(".usual").textContent = seconds <= usual
-        ? "Usually ready within " + Math.ceil(usual) + " s · " + seconds + " s so far"
+        ? "Usually ready within " + Math.ceil(usual) + " s" + (seconds > 1 ? " · " + seconds + " s so far" : "")
         : "This takes longer than usual · " + seconds + " s so far";
     } else if (seconds > 2) {
       find(".usual").textContent = seconds + " s so far";
@@ -57,7 +57,6 @@
   events.onerror = function () {
     if (events.readyState === 2 && !over) { setTimeout(function () { location.replace(data.wait); }, 2000); }
   };
-  step("asked");
   tick();
   setInterval(tick, 1000);
 })();
