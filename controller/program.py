@@ -97,7 +97,7 @@ class Controller:
         waiting = [
             account.name
             for account in self._accounts.values()
-            if not account.listed_once and account.reachable is None
+            if not account.listed_once and account.reachable is not False
         ]
         if waiting:
             return False, f"not listed yet: {', '.join(waiting)}"
