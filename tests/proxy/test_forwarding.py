@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
@@ -216,7 +217,7 @@ async def test_bodies_pass_both_ways(length: int, chunked: bool) -> None:
 
     sent = bytes(range(256)) * (length // 256) + b"x" * (length % 256)
 
-    async def pieces():  # type: ignore[no-untyped-def]
+    async def pieces() -> AsyncIterator[bytes]:
         for at in range(0, len(sent), 50_000):
             yield sent[at : at + 50_000]
 

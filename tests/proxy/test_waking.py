@@ -36,8 +36,8 @@ async def hello(request: web.Request) -> web.StreamResponse:
     return web.Response(text=f"hello {(await request.read()).decode()}")
 
 
-def asleep(url: str, **changes: object) -> App:
-    return an_app(url=url, phase=Phase.ASLEEP, cycle=5, **changes)
+def asleep(url: str, *, policy: Policy | None = None) -> App:
+    return an_app(url=url, phase=Phase.ASLEEP, cycle=5, policy=policy or Policy())
 
 
 async def start(w: World, name: str = "my-app") -> None:

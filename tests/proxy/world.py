@@ -17,7 +17,7 @@ from paastis.app import App, AppChange, Identity, Phase
 from paastis.policy import Policy
 from paastis.providers.port import Verdict
 from paastis.registry.memory import MemoryRegistry
-from proxy.program import Proxy
+from proxy.program import Proxy, _make_request
 from proxy.settings import ProxySettings
 from proxy.upstream import LocalhostResolver
 
@@ -92,7 +92,7 @@ async def origin(handler: Handler) -> AsyncIterator[str]:
     """A real app; the result is its address."""
     server = web.Server(
         handler,  # type: ignore[arg-type]
-        request_factory=lambda *args: web.Request(*args, asyncio.get_running_loop()),
+        request_factory=_make_request,
         handler_cancellation=True,
         access_log=None,
         auto_decompress=False,
