@@ -50,12 +50,12 @@ $(VENV)/.made:
 	@$(INSTALL) pip
 	@touch $@
 
-$(VENV)/.with-paastis: pyproject.toml constraints.txt $(VENV)/.made
+$(VENV)/.with-paastis: pyproject.toml constraints.txt paastis/__init__.py $(VENV)/.made
 	@echo "Installing paastis and what it needs into $(VENV)."
 	@$(INSTALL) $(EDITABLE)
 	@touch $@
 
-$(VENV)/.with-dev: pyproject.toml constraints.txt $(VENV)/.made
+$(VENV)/.with-dev: pyproject.toml constraints.txt paastis/__init__.py $(VENV)/.made
 	@echo "Installing paastis, what it needs and what its tests need into $(VENV)."
 	@$(INSTALL) $(EDITABLE) --group dev
 	@touch $(VENV)/.with-paastis $@
