@@ -73,8 +73,8 @@ def _asleep(app: App, *, counts: bool, controller_away: bool, now: datetime) -> 
     if app.phase is Phase.FAILED and not_before is not None and now < not_before:
         pause = (not_before - now).total_seconds()
         return Way(Gate.REFUSE, 503, Reason.BACKING_OFF, max(1, round(pause + 0.5)))
-    operation = app.open_operation
-    if app.phase_reason is Reason.OPERATION_OVERDUE and operation is not None:
+    overdue = app.condition(Reason.OPERATION_OVERDUE)
+    if overdue is not None and overdue.status and app.open_operation is not None:
         return Way(Gate.REFUSE, 503, Reason.OPERATION_OVERDUE, 30)
     return _WAIT
 

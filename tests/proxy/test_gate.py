@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from paastis.app import Phase, Retry
+from paastis.app import Condition, Operation, OperationKind, Phase, Retry
 from paastis.policy import IgnoreAccess, Mode, Policy, Power, WakeBy, WakeMode
 from paastis.reasons import Reason
 from proxy import traffic
@@ -66,6 +66,17 @@ def test_sleeping_apps_say_that_the_controller_is_away(phase: Phase) -> None:
 def test_awake_apps_are_served_without_a_controller() -> None:
     way = judge(an_app(phase=Phase.AWAKE), counts=True, ready=False, controller_away=True, now=BORN)
     assert way.gate is Gate.FORWARD
+
+
+def test_operation_that_takes_too_long_is_told_instead_of_waited_for() -> None:
+    overdue = Condition(Reason.OPERATION_OVERDUE, True, Reason.OPERATION_OVERDUE, "slow", BORN)
+    app = an_app(
+        phase=Phase.STARTING,
+        operation=Operation(OperationKind.START, "1", BORN),
+        conditions=(overdue,),
+    )
+    way = judge(app, counts=True, ready=False, controller_away=False, now=BORN)
+    assert (way.gate, way.reason) == (Gate.REFUSE, Reason.OPERATION_OVERDUE)
 
 
 @pytest.mark.parametrize(("ago", "gate"), [(-1, Gate.REFUSE), (0, Gate.WAIT), (1, Gate.WAIT)])
