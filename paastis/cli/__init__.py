@@ -33,8 +33,8 @@ class _Group(click.Group):
 
 def _say_what_happened(group: ExceptionGroup[Exception]) -> None:
     """What tasks side by side failed with: sentences where it is nobody's fault but the settings'."""
-    problems = group.subgroup(ConfigError)
-    if problems is None or group.subgroup(lambda error: not isinstance(error, ConfigError)):
+    problems, others = group.split(ConfigError)
+    if problems is None or others is not None:
         raise group
     for error in _leaves(problems):
         for problem in error.problems:

@@ -25,7 +25,7 @@ from paastis.providers.port import CallMeter, Provider, Verdict
 from paastis.registry.memory import MemoryRegistry
 from paastis.system.api import SystemApi
 from paastis.system.port import Instance
-from paastis.system.server import CommandSocket, SystemPort
+from paastis.system.server import CommandSocket, SystemPort, why_not_bound
 from paastis.system.unixsocket import socket_place
 from proxy.program import Proxy
 from proxy.settings import ProxySettings
@@ -186,7 +186,7 @@ async def _serve_visitors(
     except OSError as error:
         where = f"{config.proxy.host}:{config.proxy.port}"
         raise ConfigError(
-            f"PORT: cannot listen on {where} ({error.strerror or error}); expected is a free port."
+            f"PORT: cannot listen on {where} ({why_not_bound(error)}); expected is a free port."
         ) from error
     finally:
         serving.set()  # nobody waits for what did not come up

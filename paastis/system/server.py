@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -21,6 +22,15 @@ SHUTDOWN_SECONDS = 2.0
 """How long an answer may still take at the end; event streams end at once."""
 
 Door = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+def why_not_bound(error: OSError) -> str:
+    """The system's short words for it: asyncio's own text repeats the address.
+
+    Names that cannot be resolved have negative numbers, and a text that is short already.
+    """
+    number = error.errno or 0
+    return os.strerror(number).lower() if number > 0 else str(error.strerror or error)
 
 
 class SystemPort:
@@ -45,7 +55,7 @@ class SystemPort:
             await self._runner.cleanup()
             raise ConfigError(
                 f"ROUTING_SYSTEM_API_PORT: cannot listen on {self._host}:{self._wanted_port} "
-                f"({error.strerror or error}); expected is a free port."
+                f"({why_not_bound(error)}); expected is a free port."
             ) from error
         self.port = self._runner.addresses[0][1]
 
