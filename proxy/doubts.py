@@ -5,6 +5,7 @@ Each report costs an inspection. After one that finds the app running, the app's
 """
 
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from paastis.app import App, Phase
 
@@ -12,41 +13,61 @@ _FIRST = 10.0
 _LONGEST = 600.0
 
 
+class Doubt(Enum):
+    """What to do about an answer that may not be the app's own."""
+
+    REPORT = auto()
+    PENDING = auto()
+    """A report of this cycle was made a moment ago; its answer is on its way."""
+    OVERDUE = auto()
+    """A report of this cycle was made, and nobody answers."""
+    QUIET = auto()
+    """The last inspection found the app running, not long ago."""
+
+
 @dataclass(slots=True)
-class _Doubt:
+class _Report:
     cycle: int | None = None
     """The cycle that was reported and not yet answered."""
+    at: float = float("-inf")
     pause: float = 0.0
     not_before: float = float("-inf")
 
 
 class Doubts:
-    """One app's reports each; times are monotonic seconds."""
+    """Each app's reports; times are monotonic seconds."""
 
-    def __init__(self) -> None:
-        self._doubts: dict[str, _Doubt] = {}
+    def __init__(self, *, patience: float) -> None:
+        """`patience`: how long the answer to a report is looked forward to."""
+        self._patience = patience
+        self._reports: dict[str, _Report] = {}
 
-    def may_report(self, app: App, now: float) -> bool:
-        """Whether to report now; also True while the answer to an earlier report is out."""
-        doubt = self._doubts.get(app.name)
-        return doubt is None or doubt.cycle == app.cycle or now >= doubt.not_before
+    def about(self, app: App, now: float) -> Doubt:
+        """What to do about one more doubtful answer."""
+        report = self._reports.get(app.name)
+        if report is None:
+            return Doubt.REPORT
+        if report.cycle == app.cycle:
+            return Doubt.PENDING if now < report.at + self._patience else Doubt.OVERDUE
+        return Doubt.REPORT if now >= report.not_before else Doubt.QUIET
 
-    def reported(self, app: App) -> None:
+    def reported(self, app: App, now: float) -> None:
         """A report for this cycle was made."""
-        self._doubts.setdefault(app.name, _Doubt()).cycle = app.cycle
+        report = self._reports.setdefault(app.name, _Report())
+        report.cycle, report.at = app.cycle, now
 
     def observe(self, app: App, now: float) -> None:
         """Learn a record: it may hold the answer to a report."""
-        doubt = self._doubts.get(app.name)
-        if doubt is None or doubt.cycle is None or app.cycle <= doubt.cycle:
+        report = self._reports.get(app.name)
+        if report is None or report.cycle is None or app.cycle <= report.cycle:
             return
-        if app.phase is Phase.AWAKE and app.cycle == doubt.cycle + 1:
-            doubt.cycle = None
-            doubt.pause = min(_LONGEST, doubt.pause * 2 or _FIRST)
-            doubt.not_before = now + doubt.pause
+        if app.phase is Phase.AWAKE and app.cycle == report.cycle + 1:
+            report.cycle = None
+            report.pause = min(_LONGEST, report.pause * 2 or _FIRST)
+            report.not_before = now + report.pause
         else:
-            del self._doubts[app.name]  # it was right
+            del self._reports[app.name]  # it was right
 
     def forget(self, name: str) -> None:
         """The record was removed."""
-        self._doubts.pop(name, None)
+        self._reports.pop(name, None)

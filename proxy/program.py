@@ -19,7 +19,7 @@ from paastis.registry.port import Registry
 from proxy.meter import Meter, Silent
 from proxy.server import Front, System
 from proxy.settings import ProxySettings
-from proxy.upstream import Upstream, VerdictOf
+from proxy.upstream import Upstream, VerdictOf, notice_dead_peers
 from proxy.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -123,8 +123,8 @@ class Proxy:
             starting.cancel()
             watching.cancel()
             await asyncio.gather(starting, watching, return_exceptions=True)
-            if not self._busy:
-                await self.watch.close(within=_FLUSH)
+            # Saying goodbye with a request still open would let its app be stopped.
+            await self.watch.close(within=_FLUSH, goodbye=not self._busy)
         if not watching.cancelled() and (error := watching.exception()) is not None:
             raise error
 
@@ -199,6 +199,8 @@ class Proxy:
 
     def _counted(self, front: Front) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            if request.protocol not in self._served and request.transport is not None:
+                notice_dead_peers(request.transport.get_extra_info("socket"))
             self._busy.add(request.protocol)
             self._idle.clear()
             try:

@@ -18,6 +18,7 @@ from paastis.app import App, Phase
 from paastis.providers.port import Verdict
 from paastis.reasons import Reason
 from proxy import gate, headers, pages, relay, traffic, tunnel
+from proxy.doubts import Doubt
 from proxy.gate import Gate, Manner
 from proxy.meter import Meter
 from proxy.own import Own
@@ -223,6 +224,12 @@ class Front:
             headers=visit.request.headers,
             address=visit.address,
         )
+        # Who is refused at once has not used the app: he must not keep it awake either.
+        way = self._way(app, counts=use)
+        if way.gate is Gate.REFUSE:
+            raise _Refused(way.status, way.reason, retry_after=way.retry_after)
+        if way.gate is Gate.WAIT:
+            self._check_waker(visit, app)
         if not use:
             return await self._serve(visit, counts=False)
         ticket = self._watch.begin(visit.name)
@@ -247,13 +254,9 @@ class Front:
         deadline = begun + self._known(visit).policy.wake.timeout.total_seconds()
         while True:
             app = self._known(visit)
-            way = gate.judge(
-                app,
-                counts=counts,
-                ready=self._watch.waker.is_ready(app),
-                controller_away=self._watch.controller_away(),
-                now=self._now(),
-            )
+            if visit.tries and loop.time() >= deadline:
+                raise _Refused(503, Reason.WAKE_TIMED_OUT, retry_after=5)
+            way = self._way(app, counts=counts)
             if way.gate is Gate.OBJECT and not self._watch.access.may_pass_drain(app.name):
                 try:
                     await self._watch.met_drain(app.name, deadline=deadline)
@@ -273,11 +276,24 @@ class Front:
                     if out is not None:
                         return out
 
+    def _way(self, app: App, *, counts: bool) -> gate.Way:
+        return gate.judge(
+            app,
+            counts=counts,
+            ready=self._watch.waker.is_ready(app),
+            controller_away=self._watch.controller_away(),
+            now=self._now(),
+        )
+
+    @staticmethod
+    def _check_waker(visit: Visit, app: App) -> None:
+        if not traffic.may_wake(app.policy.wake.by, visit.method, visit.request.headers):
+            raise _Refused(503, Reason.NOT_WOKEN, retry_after=60)
+
     async def _wait(self, visit: Visit, app: App, deadline: float) -> web.StreamResponse | None:
         """Ask for the wake and wait, or answer at once: then that answer."""
+        self._check_waker(visit, app)
         wake = app.policy.wake
-        if not traffic.may_wake(wake.by, visit.method, visit.request.headers):
-            raise _Refused(503, Reason.NOT_WOKEN, retry_after=60)
         target = pages.safe_target(visit.target)
         page = visit.navigation and not visit.upgrade and target is not None
         match gate.manner(wake.mode, page=page):
@@ -371,7 +387,7 @@ class Front:
             target=visit.target,
             headers=pairs,
             body=visit.body.stream if visit.body.exists else None,
-            repeatable=visit.repeatable,
+            repeatable=visit.repeatable and visit.body.small,
             fresh=visit.tries > 1,
             upgrade=visit.upgrade,
         )
@@ -397,19 +413,16 @@ class Front:
         self, visit: Visit, app: App, error: OriginError, deadline: float, *, counts: bool
     ) -> None:
         """The app gave no answer: return to try again, or raise what the visitor is told."""
+        if visit.body.stalled:
+            raise BodyStalled
         unsent = isinstance(error, Unreachable) and visit.body.replayable
         if unsent or visit.repeatable:
             if isinstance(error, Broke) and error.reused and visit.tries == 1:
                 return
-            if self._just_ready(app):
+            if self._just_ready(app) or (unsent and visit.tries == 1):
                 await asyncio.sleep(_AGAIN)
                 return
-            if (
-                isinstance(error, Unreachable)
-                and counts
-                and visit.tries == 1
-                and await self._found_asleep(visit, app, deadline)
-            ):
+            if unsent and counts and await self._found_asleep(visit, app, deadline):
                 return
         reason = Reason.ORIGIN_TIMED_OUT if error.timed_out else Reason.ORIGIN_UNREACHABLE
         raise _Refused(504 if error.timed_out else 502, reason, retry_after=10)
@@ -434,40 +447,43 @@ class Front:
             if verdict is Verdict.STOPPED:
                 raise _Refused(503, Reason.ORIGIN_STOPPED, retry_after=60)
             return False
-        if answer.status in _STILL_DOWN and visit.repeatable and self._just_ready(app):
+        # A stopped front did nothing with the request, so any method may be tried again.
+        harmless = visit.repeatable or (verdict is Verdict.STOPPED and visit.body.replayable)
+        if answer.status in _STILL_DOWN and harmless and self._just_ready(app):
             answer.close()
             await asyncio.sleep(_AGAIN)
             return True
-        if verdict is Verdict.NO:
-            return False
-        if verdict is Verdict.MAYBE:
-            if not counts or not visit.repeatable:
-                if counts:
-                    self._report(app)
+        match verdict:
+            case Verdict.NO:
                 return False
-            return await self._found_asleep(visit, app, deadline)
-        if not counts or not self._report(app):
+            case Verdict.MAYBE if not counts:
+                return False
+            case Verdict.MAYBE if not harmless:
+                self._report(app)
+                return False
+            case Verdict.MAYBE:
+                return await self._found_asleep(visit, app, deadline)
+            case Verdict.STOPPED:
+                doubt = self._report(app) if counts else Doubt.QUIET
+        if doubt is Doubt.QUIET or app.phase is Phase.STARTING or not harmless:
             raise _Refused(503, Reason.ORIGIN_STOPPED, retry_after=10)
-        if not visit.body.replayable:
-            raise _Refused(503, Reason.ORIGIN_STOPPED, retry_after=5)
-        # A stopped front did nothing with the request, so any method may be tried again.
         answer.close()
         await self._hold(app, deadline, beyond=app.cycle)
         return True
 
-    def _report(self, app: App) -> bool:
-        """Make the controller look at the app, unless it did so a moment ago."""
+    def _report(self, app: App) -> Doubt:
+        """Make the controller look at the app, unless it did so, or is asked to, already."""
         clock = asyncio.get_running_loop().time()
-        if not self._watch.doubts.may_report(app, clock):
-            return False
-        self._watch.doubts.reported(app)
-        self._watch.waker.report(app.name, now=clock)
-        self._watch.poke()
-        return True
+        doubt = self._watch.doubts.about(app, clock)
+        if doubt is Doubt.REPORT:
+            self._watch.doubts.reported(app, clock)
+            self._watch.waker.report(app.name, now=clock)
+            self._watch.poke()
+        return doubt
 
     async def _found_asleep(self, visit: Visit, app: App, deadline: float) -> bool:
         """Whether an inspection that we ask for finds, soon, that the app is not awake."""
-        if not self._report(app):
+        if self._report(app) not in (Doubt.REPORT, Doubt.PENDING):
             return False
         patience = asyncio.get_running_loop().time() + self._settings.inspection_patience
         with suppress(TimeoutError):

@@ -165,6 +165,7 @@ class Upstream:
                 ssl=self._ssl,
                 resolver=LocalhostResolver(),
                 ttl_dns_cache=30,
+                socket_factory=_socket,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=_AUTOMATIC,
@@ -255,6 +256,21 @@ class Upstream:
             return answer.status not in _STILL_DOWN
         finally:
             answer.close()
+
+
+def notice_dead_peers(connection: socket.socket | None) -> None:
+    """Make the system ask after 60 s of silence whether the other end still lives."""
+    if connection is not None and hasattr(socket, "TCP_KEEPIDLE"):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
+
+
+def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    notice_dead_peers(made)
+    return made
 
 
 def target_url(base: str, target: str) -> URL:

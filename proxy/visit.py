@@ -25,6 +25,8 @@ class Body:
         self._patience = patience
         self._kept = bytearray()
         self._overflown = False
+        self.stalled = False
+        """The visitor stopped sending in the middle."""
         self._ended = not request.body_exists
         self._continue = (
             request.body_exists
@@ -36,6 +38,12 @@ class Body:
     def exists(self) -> bool:
         """Whether there is one at all."""
         return self._request.body_exists
+
+    @property
+    def small(self) -> bool:
+        """Whether it is known to stay replayable."""
+        length = self._request.content_length
+        return self._ended or (length is not None and length <= self._keep)
 
     @property
     def replayable(self) -> bool:
@@ -61,6 +69,7 @@ class Body:
                 async with asyncio.timeout(self._patience):
                     chunk = await content.readany()
             except TimeoutError as error:
+                self.stalled = True
                 raise BodyStalled from error
             if not chunk:
                 self._ended = True

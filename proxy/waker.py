@@ -251,7 +251,7 @@ class Waker:
         for name in self._busy:
             wait = self._waits[name]
             times += [at for at in (wait.ask_at, wait.probe_at) if at != _NEVER]
-            if wait.watched is not None and wait.watched[0] is not Phase.STARTING:
+            if wait.watched is not None and wait.watched[0] in (Phase.AWAKE, Phase.DRAINING):
                 times.append(wait.watched_since + _AWAKE_PATIENCE)
         return min(times, default=None)
 
@@ -304,7 +304,7 @@ class Waker:
         if all(visitor.doubts(app.cycle) for visitor in wait.visitors.values()):
             return
         answered = wait.ready_cycle in (app.cycle, app.cycle - 1)
-        if answered or now - wait.watched_since >= _AWAKE_PATIENCE:
+        if answered or now >= wait.watched_since + _AWAKE_PATIENCE:
             self._release(wait, app)
         else:
             self._probe(app, wait, now)

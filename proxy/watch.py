@@ -63,7 +63,7 @@ class Watch:
             per_app=settings.held_per_app,
             total=settings.held_total,
         )
-        self.doubts = Doubts()
+        self.doubts = Doubts(patience=settings.inspection_patience)
         self._links: dict[str, frozenset[str]] = {}
         self._links_stale = False
         self._any_links = 0
@@ -106,14 +106,15 @@ class Watch:
         finally:
             self._group = None
 
-    async def close(self, *, within: float) -> None:
+    async def close(self, *, within: float, goodbye: bool) -> None:
         """Write every use that is not written, then say goodbye; after `run` has ended."""
         try:
             async with asyncio.timeout(within):
                 for name in self.access.unwritten():
                     self.access.begin_write(name, self._clock())
                     await self._write(name, covers=True)
-                await self._registry.goodbye(self._proxy_id)
+                if goodbye:
+                    await self._registry.goodbye(self._proxy_id)
         except (RegistryUnavailable, TimeoutError) as error:
             log.warning("The registry did not take the last accesses (%r).", error)
 

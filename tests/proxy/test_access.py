@@ -272,6 +272,8 @@ def test_record_is_never_older_than_a_resolution_while_in_use(
         for name in book.access.due(now):
             writes[name].append(now)
             book.write(name, now=now)
+        due = book.access.next_due()
+        assert due is None or due > now
 
     for step, name, pause in steps:
         if step == "begin":
