@@ -10,6 +10,7 @@ from controller.knowledge import Knowledge
 from controller.settling import told
 from paastis.app import App, AppChange, Phase
 from paastis.config import Config
+from paastis.hosts import Lost, lost_claims
 from paastis.policy import Mode, Policy, Power
 from paastis.reasons import Reason
 from paastis.rule import (
@@ -47,6 +48,7 @@ class Policies:
         self._accounts = accounts
         self._knowledge = knowledge
         self._cache: dict[str, _Cached] = {}
+        self._lost_claims: Mapping[str, tuple[Lost, ...]] = {}
         self._resolutions: dict[str, timedelta] = {}
         """Of every record when links were last renewed."""
 
@@ -74,6 +76,9 @@ class Policies:
         self._knowledge.link(links)
         for name in self._cache.keys() - apps.keys():
             del self._cache[name]
+        self._lost_claims = lost_claims(
+            replace(app, policy=effectives[name].policy) for name, app in apps.items()
+        )
         floor = self._config.controller.access_resolution
         self._resolutions = {}
         found_changes: list[tuple[App, AppChange]] = []
@@ -94,12 +99,18 @@ class Policies:
         found = self._effective(app)
         problem = " ".join(found.problems) or None
         conditions = told(app.conditions, Reason.TEMPLATE_DROPPED, problem, now)
+        conditions = told(conditions, Reason.HOST_CLAIMED, self._claimed_told(app.name), now)
         policy = found.policy
         if policy.access_resolution != resolution:
             policy = replace(policy, access_resolution=resolution)
         if policy == app.policy and conditions is app.conditions:
             return None
         return AppChange(policy=policy, conditions=conditions)
+
+    def _claimed_told(self, name: str) -> str | None:
+        lost = self._lost_claims.get(name, ())
+        told_each = [f"{one.key} belongs to {one.winner}, which is older." for one in lost]
+        return " ".join(told_each) or None
 
     def of_new(self, app: App) -> App:
         """A record that is about to be created, with its policy."""

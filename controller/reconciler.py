@@ -95,6 +95,8 @@ class Reconciler:
         due = at if at is not None else self._tools.now()
         before = self._due.get(name)
         if before is not None and before <= due:
+            if at is None:
+                self._woken.set()  # due already; the loop sleeps on if the clock was set forward
             return
         self._due[name] = due
         heapq.heappush(self._heap, (due, next(self._count), name))
