@@ -80,7 +80,7 @@ async def pair(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "apps.yml").write_text(yaml.safe_dump({"apps": [dict(app) for app in apps]}))
-        command = [sys.executable, "-m", "paastis"]
+        command = [sys.executable, "-m", "paastis.cli"]
         simulate = [*command, "simulate", "scalingo", "--apps", "apps.yml"]
         simulate += [f"--listen=127.0.0.1:{api}", f"--front-listen=127.0.0.1:{front}", *simulator]
         environ = {

@@ -15,6 +15,7 @@ import aiohttp
 from aiohttp import web
 
 from paastis.app import App, Phase
+from paastis.hosts import BadHost, parse_host
 from paastis.providers.port import Verdict
 from paastis.reasons import Reason
 from proxy import gate, headers, pages, relay, traffic, tunnel
@@ -22,7 +23,6 @@ from proxy.doubts import Doubt
 from proxy.gate import Gate, Manner
 from proxy.meter import Meter
 from proxy.own import Own
-from proxy.routes import BadHost, parse_host
 from proxy.settings import ProxySettings
 from proxy.upstream import Broke, OriginError, Unreachable, Upstream, host_header
 from proxy.visit import Body, BodyStalled, Visit

@@ -1,4 +1,4 @@
-"""`python -m paastis` is the same as `paastis`."""
+"""`python -m paastis.cli` is the same as `paastis`."""
 
 from paastis.cli import main
 
