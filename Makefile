@@ -8,7 +8,7 @@ ARGS ?=
 
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALL = $(PIP) install --quiet --constraint constraints.txt
-EDITABLE = --build-constraint constraints.txt --editable .
+EDITABLE = --build-constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format constraints clean
@@ -52,12 +52,12 @@ $(VENV)/.made:
 
 $(VENV)/.with-paastis: pyproject.toml constraints.txt paastis/__init__.py $(VENV)/.made
 	@echo "Installing paastis and what it needs into $(VENV)."
-	@$(INSTALL) $(EDITABLE)
+	@$(INSTALL) $(EDITABLE) .
 	@touch $@
 
 $(VENV)/.with-dev: pyproject.toml constraints.txt paastis/__init__.py $(VENV)/.made
 	@echo "Installing paastis, what it needs and what its tests need into $(VENV)."
-	@$(INSTALL) $(EDITABLE) --group dev
+	@$(INSTALL) $(EDITABLE) '.[fast]' --group dev
 	@touch $(VENV)/.with-paastis $@
 
 # --- now and then ------------------------------------------------------------------------------
