@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import aiohttp
 import pytest
@@ -200,6 +201,85 @@ async def test_origin_is_mapped_and_allowed_back() -> None:
             assert answer.headers["Access-Control-Allow-Origin"] == mine
         async with w.client.get(w.url(), headers={"Origin": "https://else.example"}) as answer:
             assert answer.headers["Access-Control-Allow-Origin"] == "https://else.example"
+
+
+async def test_upload_that_stalls_is_given_up_with_a_408() -> None:
+    async with (
+        origin(echo) as url,
+        world(an_app(url=url), settings=ProxySettings(body_timeout=0.1)) as w,
+    ):
+        answer = await raw(
+            w.proxy.port,
+            b"POST / HTTP/1.1\r\nHost: my-app.localhost\r\nContent-Length: 9\r\n\r\nhalf",
+        )
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert w.proxy.watch.access.open_requests == 0
+
+
+async def test_header_that_is_no_utf8_does_not_vanish() -> None:
+    async def latin(request: web.Request) -> web.StreamResponse:
+        assert isinstance(request.transport, asyncio.Transport)
+        request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Name: caf\xe9\r\n\r\n")
+        request.transport.close()
+        return web.Response()
+
+    async with origin(latin) as url, world(an_app(url=url)) as w:
+        answer = await raw(w.proxy.port, get("/"))
+        assert "X-Name: café".encode() in answer
+
+
+async def test_connection_without_a_request_is_closed() -> None:
+    async with (
+        origin(echo) as url,
+        world(an_app(url=url), settings=ProxySettings(head_timeout=0.1)) as w,
+    ):
+        assert await raw(w.proxy.port, b"GET / HT") == b""
+
+
+async def test_silent_tunnel_ends_where_the_policy_says_so() -> None:
+    async def talk(request: web.Request) -> web.StreamResponse:
+        ws = web.WebSocketResponse()
+        await ws.prepare(request)
+        async for message in ws:
+            await ws.send_str(message.data)
+        return ws
+
+    policy = Policy(max_tunnel_idle=timedelta(seconds=0.2))
+    async with origin(talk) as url, world(an_app(url=url, policy=policy)) as w:
+        async with w.client.ws_connect(w.url()) as ws:
+            await ws.send_str("hi")
+            assert await ws.receive_str() == "hi"
+            async with asyncio.timeout(5):
+                assert (await ws.receive()).type in (
+                    aiohttp.WSMsgType.CLOSE,
+                    aiohttp.WSMsgType.CLOSED,
+                    aiohttp.WSMsgType.ERROR,
+                )
+        await until(lambda: w.proxy.watch.access.open_requests == 0)
+
+
+async def test_slow_reader_slows_the_app_down_instead_of_filling_memory() -> None:
+    sent = 0
+
+    async def flood(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        out = web.StreamResponse()
+        await out.prepare(request)
+        for _ in range(2000):
+            await out.write(bytes(64 * 1024))
+            sent += 64 * 1024
+        return out
+
+    async with origin(flood) as url, world(an_app(url=url)) as w:
+        _, writer = await asyncio.open_connection("127.0.0.1", w.proxy.port, limit=1024)
+        writer.write(get("/"))
+        before = -1
+        while sent == 0 or sent != before:  # until nothing moves any more
+            before = sent
+            await asyncio.sleep(0.2)
+        assert sent < 40_000_000
+        writer.transport.abort()
+        await until(lambda: w.proxy.watch.access.open_requests == 0)
 
 
 @pytest.mark.parametrize("length", [0, 10, 64 * 1024, 900_000])

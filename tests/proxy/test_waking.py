@@ -435,7 +435,46 @@ async def test_doubtful_answer_of_a_sleeping_app_is_never_shown() -> None:
         assert (answer.status, await answer.text()) == (200, "app")
 
 
+async def test_order_that_a_stopped_front_refused_is_placed_after_the_wake() -> None:
+    state = {"stopped": True}
+
+    async def front(request: web.Request) -> web.StreamResponse:
+        if state["stopped"]:
+            return web.Response(status=503, headers={"X-Verdict": "stopped"})
+        return await hello(request)
+
+    async with origin(front) as url, world(an_app(url=url, cycle=6)) as w:
+        visit = asyncio.create_task(_post(w, "order"))
+        await until(lambda: w.registry.wakes == [("my-app", 6)])
+        state["stopped"] = False
+        await w.act(phase=Phase.ASLEEP, cycle=7)
+        await start(w)
+        answer, text = await visit
+        assert (answer.status, text) == (200, "hello order")
+
+
+async def test_app_that_looks_stopped_for_ever_ends_in_an_honest_answer() -> None:
+    async def front(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=503, headers={"X-Verdict": "stopped"}, text="theirs")
+
+    async with origin(front) as url, world(an_app(url=url, cycle=6)) as w:
+        visit = asyncio.create_task(_post(w, "x"))
+        await until(lambda: w.registry.wakes == [("my-app", 6)])
+        await w.act(cycle=7)
+        answer, text = await visit
+        assert (answer.status, json.loads(text)["reason"]) == (503, "OriginStopped")
+
+
 # --- counts
+
+
+async def test_visitors_who_are_refused_do_not_count_as_use() -> None:
+    policy = Policy(power=Power.ALWAYS_OFF)
+    async with origin(hello) as url, world(an_app(url=url, policy=policy)) as w:
+        for _ in range(3):
+            answer, _text = await _post(w, "x")
+            assert answer.status == 503
+        assert not w.registry.writes
 
 
 async def test_open_counts_return_to_zero_whatever_visitors_do() -> None:
