@@ -11,6 +11,7 @@ from paastis.app import App, Phase
 from paastis.reasons import Reason
 from proxy import gate, pages, relay, traffic
 from proxy.gate import Gate
+from proxy.hold import Outcome, enter, hold
 from proxy.settings import ProxySettings
 from proxy.waker import Full
 from proxy.watch import Watch
@@ -30,7 +31,7 @@ class Own:
         self._settings = settings
         self._watch = watch
         self._now = now
-        self._streams: set[asyncio.Future[Reason | None]] = set()
+        self._streams: set[Outcome] = set()
 
     def leave(self) -> None:
         """End all event streams; the pages connect again, elsewhere."""
@@ -111,14 +112,10 @@ class Own:
             return way.reason
         if way.gate is not Gate.WAIT:
             return None
-        answer: asyncio.Future[Reason | None] = asyncio.get_running_loop().create_future()
-        cancel = self._enter(app, answer, deadline)
-        if cancel is None:
-            return Reason.TOO_MANY_WAITING
         try:
-            return await answer
-        finally:
-            cancel()
+            return await hold(self._watch, app.name, deadline=deadline)
+        except Full:
+            return Reason.TOO_MANY_WAITING
 
     def _way(self, app: App) -> gate.Way:
         return gate.judge(
@@ -128,23 +125,6 @@ class Own:
             controller_away=self._watch.controller_away(),
             now=self._now(),
         )
-
-    def _enter(
-        self, app: App, answer: "asyncio.Future[Reason | None]", deadline: float
-    ) -> Callable[[], None] | None:
-        def settle(reason: Reason | None) -> None:
-            if not answer.done():
-                answer.set_result(reason)
-
-        now = asyncio.get_running_loop().time()
-        try:
-            cancel = self._watch.waker.wait(
-                app.name, deadline, lambda: settle(None), settle, now=now
-            )
-        except Full:
-            return None
-        self._watch.poke()
-        return cancel
 
     # --- with JavaScript
 
@@ -162,17 +142,19 @@ class Own:
         out.force_close()
         await out.prepare(request)
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Reason | None] = loop.create_future()
+        answer: Outcome = loop.create_future()
         self._streams.add(answer)
         way = self._way(app)
-        cancel = None
+        leave = None
         if way.gate is Gate.REFUSE:
             answer.set_result(way.reason)
         elif way.gate is not Gate.WAIT:
             answer.set_result(None)
         else:
-            cancel = self._enter(app, answer, loop.time() + _LONGEST_EVENTS)
-            if cancel is None:
+            until = loop.time() + _LONGEST_EVENTS
+            try:
+                leave = enter(self._watch, app.name, answer, deadline=until)
+            except Full:
                 answer.set_result(Reason.TOO_MANY_WAITING)
         try:
             await out.write(b"retry: 2000\n\n")
@@ -187,13 +169,11 @@ class Own:
             pass  # the page was closed
         finally:
             self._streams.discard(answer)
-            if cancel is not None:
-                cancel()
+            if leave is not None:
+                leave()
         return out
 
-    async def _tell(
-        self, out: web.StreamResponse, name: str, answer: "asyncio.Future[Reason | None]"
-    ) -> None:
+    async def _tell(self, out: web.StreamResponse, name: str, answer: Outcome) -> None:
         """Send the app's steps, and a comment where nothing happens for long."""
         told = None
         while not answer.done():
