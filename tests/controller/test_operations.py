@@ -1,6 +1,7 @@
 """Operations end when their call can no longer take effect, whoever sent it and however it went."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -8,7 +9,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from paastis.app import App, AppChange, Operation, OperationKind, Phase, Process, Snapshot
+from paastis.policy import Power
 from paastis.reasons import Reason
 from paastis.registry.memory import MemoryRegistry
 from paastis.simulate.server import ScalingoSimulator
@@ -175,6 +179,35 @@ async def test_killed_before_the_start_call_left(tmp_path: Path) -> None:
             assert asleep.cycle > cycle  # whoever waits asks for the new one
             assert second.scale_calls == 1
             await comes_back_exactly(second)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_killed_at_any_moment_and_still_whole(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    async with restarting(tmp_path) as (setup, sim, clock):
+        for _ in range(8):
+            async with controlling(setup, sim, clock) as doomed:
+                app = await doomed.known()
+                if app.phase in {Phase.ASLEEP, Phase.FAILED}:
+                    await doomed.ask_wake()
+                elif app.phase is Phase.AWAKE:
+                    await doomed.override(sleep_for=app.cycle)
+                await asyncio.sleep(rng.uniform(0, 0.5))
+                await doomed.kill()
+            clock.ahead += timedelta(seconds=rng.choice([0, 0, 15, 25]))
+        async with controlling(setup, sim, clock) as last:
+            await last.known()
+            await last.override(power=Power.ALWAYS_ON, sleep_for=None)
+            for _ in range(10):
+                await last.pass_time(timedelta(seconds=25))
+                if last.app().phase is Phase.AWAKE and last.app().open_operation is None:
+                    break
+                await asyncio.sleep(0.2)
+            await last.phase(Phase.AWAKE)
+            found = sim.world.find("my-app")
+            assert found is not None
+            await until(lambda: not found.autoscalers[0].disabled)
+            assert last.truth() == AWAKE
 
 
 async def test_drain_of_a_controller_that_is_gone_is_called_off(tmp_path: Path) -> None:
