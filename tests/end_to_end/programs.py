@@ -117,6 +117,8 @@ class Program:
     @property
     def output(self) -> str:
         """Everything it has said so far, errors included, restarts included."""
+        if not self._log.exists():
+            return ""  # it was never launched
         return self._log.read_text(encoding="utf-8", errors="replace")
 
     @property
