@@ -242,9 +242,9 @@ async def test_connection_that_never_stood_had_no_effect() -> None:
     address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         with pytest.raises(Unavailable, match="cannot be reached"):
-            await http.send(replace(CHANGE, url=f"https://{address}/v1/apps", timeout=0.2))
+            await http.send(replace(CHANGE, url=f"https://{address}/v1/apps", timeout=1.0))
         with pytest.raises(AnswerLost):
-            await http.send(replace(CHANGE, url=f"http://{address}/v1/apps", timeout=0.2))
+            await http.send(replace(CHANGE, url=f"http://{address}/v1/apps", timeout=1.0))
         async with asyncio.timeout(5):
             for _ in range(2):
                 await ended.acquire()  # the client hung up each time
