@@ -51,7 +51,7 @@ class Own:
         else:
             _, _, port = request.headers["Host"].partition(":")
             suffix = f":{port}" if port else ""
-            bases = self._settings.base_domains or ("localhost",)
+            bases = self._settings.config.base_domains or ("localhost",)
             answer = pages.list_page(
                 list(self._watch.apps.values()),
                 address=lambda app: f"http://{pages.label(app).lower()}.{bases[0]}{suffix}/",

@@ -58,8 +58,8 @@ class Proxy:
         self._meter = meter or Silent()
         self._system = system
         self._upstream = Upstream(
-            connect_timeout=settings.connect_timeout,
-            answer_timeout=settings.answer_timeout,
+            connect_timeout=settings.config.connect_timeout.total_seconds(),
+            answer_timeout=settings.config.answer_timeout.total_seconds(),
             verdict=verdict,
             via_name=settings.via_name,
             ssl_context=ssl_context,
@@ -147,11 +147,11 @@ class Proxy:
             handler_cancellation=True,
             access_log=None,
             auto_decompress=False,
-            keepalive_timeout=settings.keepalive_timeout,
-            max_line_size=settings.max_line,
-            max_field_size=settings.max_line,
-            max_headers=settings.max_headers,
-            read_bufsize=settings.kept_bytes // 2,  # aiohttp reads twice this ahead
+            keepalive_timeout=settings.config.keep_alive.total_seconds(),
+            max_line_size=settings.config.max_request_line,
+            max_field_size=settings.config.max_header_size,
+            max_headers=settings.config.max_headers,
+            read_bufsize=settings.config.body_kept // 2,  # aiohttp reads twice this ahead
             lingering_time=1.0,
         )
         runner = web.ServerRunner(server, shutdown_timeout=_LAST_WORDS)
@@ -159,7 +159,7 @@ class Proxy:
         sweeping = None
         stopping = asyncio.create_task(stop.wait())
         try:
-            site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
+            site = web.TCPSite(runner, settings.config.host, settings.config.port, backlog=1024)
             await site.start()
             self.port = runner.addresses[0][1]
             sweeping = asyncio.create_task(self._sweep(server))
@@ -186,8 +186,11 @@ class Proxy:
             if connection not in self._busy:
                 connection.force_close()
         for patience, reason in (
-            (max(0.0, self._settings.drain_timeout - _LAST_WORDS), None),
-            (min(self._settings.drain_timeout, _LAST_WORDS), Reason.SHUTTING_DOWN),
+            (max(0.0, self._settings.config.drain_timeout.total_seconds() - _LAST_WORDS), None),
+            (
+                min(self._settings.config.drain_timeout.total_seconds(), _LAST_WORDS),
+                Reason.SHUTTING_DOWN,
+            ),
         ):
             if reason is not None:
                 self.watch.waker.fail_all(reason)
@@ -226,14 +229,14 @@ class Proxy:
                 if one not in still:
                     continue
                 patience = (
-                    self._settings.keepalive_timeout
+                    self._settings.config.keep_alive.total_seconds()
                     if one in self._served
-                    else self._settings.head_timeout
+                    else self._settings.config.head_timeout.total_seconds()
                 )
                 if now - quiet[one] > patience:
                     one.force_close()
             self._served &= set(connections)
-            await asyncio.sleep(min(_SWEEP, self._settings.head_timeout))
+            await asyncio.sleep(min(_SWEEP, self._settings.config.head_timeout.total_seconds()))
 
     async def _probe(self, app: App) -> bool:
         return await self._upstream.probe(app)

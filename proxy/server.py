@@ -51,7 +51,7 @@ class Front:
         self._rng = rng
         self._meter = meter
         self._system = system
-        self._trusted = traffic.networks(settings.trusted_proxies)
+        self._trusted = settings.config.trusted_proxies
         self._own = Own(settings, watch=watch, now=now)
         self._forwarder = Forwarder(settings, watch=watch, upstream=upstream, meter=meter)
 
@@ -135,7 +135,9 @@ class Front:
             navigation=traffic.is_navigation(request.method, request.headers),
             upgrade=wants_websocket(request),
             body=Body(
-                request, keep=self._settings.kept_bytes, patience=self._settings.body_timeout
+                request,
+                keep=self._settings.config.body_kept,
+                patience=self._settings.config.body_timeout.total_seconds(),
             ),
         )
         return await self._admit(visit)

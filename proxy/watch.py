@@ -54,14 +54,14 @@ class Watch:
         self._meter = meter
         self._probe_app = probe
         self.apps: dict[str, App] = {}
-        self.routes = Routes(settings.base_domains)
+        self.routes = Routes(settings.config.base_domains)
         self.access = Access(links=self.links, backoff=self._backoff)
         self.waker = Waker(
             self,
             links=self.links,
             backoff=self._backoff,
-            per_app=settings.held_per_app,
-            total=settings.held_total,
+            per_app=settings.config.max_held_per_app,
+            total=settings.config.max_held,
         )
         self.doubts = Doubts(patience=settings.inspection_patience)
         self._links: dict[str, frozenset[str]] = {}

@@ -138,7 +138,7 @@ async def installation(
         system: list[SystemApi] = []
         proxy = Proxy(
             registry,
-            proxy_settings(config),
+            ProxySettings(config.proxy),
             verdict=_verdict,
             now=now,
             rng=rng,
@@ -190,28 +190,6 @@ async def _serve_visitors(
         ) from error
     finally:
         serving.set()  # nobody waits for what did not come up
-
-
-def proxy_settings(config: Config) -> ProxySettings:
-    """The proxy's part of the configuration, in its own words."""
-    given = config.proxy
-    return ProxySettings(
-        host=given.host,
-        port=given.port,
-        base_domains=given.base_domains,
-        trusted_proxies=tuple(str(network) for network in given.trusted_proxies),
-        held_per_app=given.max_held_per_app,
-        held_total=given.max_held,
-        kept_bytes=given.body_kept,
-        drain_timeout=given.drain_timeout.total_seconds(),
-        connect_timeout=given.connect_timeout.total_seconds(),
-        answer_timeout=given.answer_timeout.total_seconds(),
-        body_timeout=given.body_timeout.total_seconds(),
-        head_timeout=given.head_timeout.total_seconds(),
-        keepalive_timeout=given.keep_alive.total_seconds(),
-        max_line=max(given.max_request_line, given.max_header_size),
-        max_headers=given.max_headers,
-    )
 
 
 def _verdict(provider: str, status: int, headers: Mapping[str, str]) -> Verdict:

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from paastis.app import Phase
+from paastis.options import ProxyConfig
 from paastis.policy import Policy
 from proxy.settings import ProxySettings
 from tests.proxy.world import World, an_app, origin, until, utc_now, world
@@ -206,7 +207,10 @@ async def test_origin_is_mapped_and_allowed_back() -> None:
 async def test_upload_that_stalls_is_given_up_with_a_408() -> None:
     async with (
         origin(echo) as url,
-        world(an_app(url=url), settings=ProxySettings(body_timeout=0.1)) as w,
+        world(
+            an_app(url=url),
+            settings=ProxySettings(ProxyConfig(body_timeout=timedelta(seconds=0.1))),
+        ) as w,
     ):
         answer = await raw(
             w.proxy.port,
@@ -231,7 +235,10 @@ async def test_header_that_is_no_utf8_does_not_vanish() -> None:
 async def test_connection_without_a_request_is_closed() -> None:
     async with (
         origin(echo) as url,
-        world(an_app(url=url), settings=ProxySettings(head_timeout=0.1)) as w,
+        world(
+            an_app(url=url),
+            settings=ProxySettings(ProxyConfig(head_timeout=timedelta(seconds=0.1))),
+        ) as w,
     ):
         assert await raw(w.proxy.port, b"GET / HT") == b""
 
@@ -525,7 +532,10 @@ async def test_app_that_does_not_answer_is_a_504() -> None:
 
     async with (
         origin(mute) as url,
-        world(an_app(url=url), settings=ProxySettings(answer_timeout=0.1)) as w,
+        world(
+            an_app(url=url),
+            settings=ProxySettings(ProxyConfig(answer_timeout=timedelta(seconds=0.1))),
+        ) as w,
         w.client.get(w.url()) as answer,
     ):
         assert answer.status == 504

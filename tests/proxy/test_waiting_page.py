@@ -7,12 +7,14 @@ import shutil
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from paastis.app import App, Phase
+from paastis.options import ProxyConfig
 from paastis.policy import Policy, Power
 from paastis.reasons import Reason
 from proxy.settings import ProxySettings
@@ -181,7 +183,7 @@ async def test_localhost_lists_the_apps_for_this_machine() -> None:
         assert f"http://my-app.localhost:{w.proxy.port}/" in html
         assert not w.registry.writes
         forwarded = {"X-Forwarded-For": "192.0.2.1"}
-        trusting = ProxySettings(trusted_proxies=("127.0.0.0/8",))
+        trusting = ProxySettings(ProxyConfig(trusted_proxies=(ip_network("127.0.0.0/8"),)))
     async with world(asleep(url), settings=trusting) as w:
         answer = await w.client.get(w.url(host="localhost"), headers=forwarded)
         assert answer.status == 404

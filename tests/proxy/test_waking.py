@@ -12,6 +12,7 @@ from aiohttp import web
 
 from paastis.app import App, Phase, Retry
 from paastis.errors import RegistryUnavailable
+from paastis.options import ProxyConfig
 from paastis.policy import IgnoreAccess, Mode, Policy, Power, Wake, WakeBy, WakeMode
 from paastis.reasons import Reason
 from proxy.settings import ProxySettings
@@ -204,7 +205,7 @@ async def test_controller_that_is_away_is_said_to_be() -> None:
 
 
 async def test_too_many_waiting_visitors_are_refused() -> None:
-    settings = ProxySettings(held_per_app=2)
+    settings = ProxySettings(ProxyConfig(max_held_per_app=2))
     async with origin(hello) as url, world(asleep(url), settings=settings) as w:
         visits = [asyncio.create_task(_post(w, "x")) for _ in range(2)]
         await until(lambda: w.proxy.watch.waker.waiting == 2)
@@ -539,7 +540,7 @@ async def test_leaving_proxy_lets_requests_finish_and_says_goodbye() -> None:
 
 
 async def test_leaving_proxy_tells_held_visitors_honestly() -> None:
-    settings = ProxySettings(drain_timeout=1.2)
+    settings = ProxySettings(ProxyConfig(drain_timeout=timedelta(seconds=1.2)))
     async with origin(hello) as url, world(asleep(url), settings=settings) as w:
         visit = asyncio.create_task(_post(w, "x"))
         await until(lambda: w.proxy.watch.waker.waiting == 1)

@@ -142,7 +142,7 @@ async def world(
     settings = settings or ProxySettings()
     proxy = Proxy(
         registry,
-        replace(settings, host="127.0.0.1", port=0),
+        replace(settings, config=replace(settings.config, host="127.0.0.1", port=0)),
         verdict=verdict,
         now=utc_now,
         rng=random.Random(1),
