@@ -48,13 +48,11 @@ class Following:
 
     def open_apps(self) -> list[App]:
         """The records whose operation may still take effect."""
-        names = (
-            name
-            for name, app in self._tools.records.all().items()
-            if app.identity.account == self._account.name
-        )
-        found = (self._tools.records.get(name) for name in names)
-        return [app for app in found if app is not None and app.open_operation is not None]
+        return [
+            app
+            for app in self._tools.records.newest().values()
+            if app.open_operation is not None and app.identity.account == self._account.name
+        ]
 
     async def round(self) -> None:
         """Look at all open operations once. One that cannot be looked at holds up no other."""

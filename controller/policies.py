@@ -49,6 +49,7 @@ class Policies:
         self._knowledge = knowledge
         self._cache: dict[str, _Cached] = {}
         self._lost_claims: Mapping[str, tuple[Lost, ...]] = {}
+        self._renewed_for: Mapping[str, tuple[object, ...]] = {}
         self._resolutions: dict[str, timedelta] = {}
         """Of every record when links were last renewed."""
 
@@ -59,8 +60,22 @@ class Policies:
     def changes(self, apps: Mapping[str, App], now: datetime) -> list[tuple[App, AppChange]]:
         """What to write so that every record shows its policy. Renews the links as well.
 
-        A draining record is left for later: the next write to it must be its stop.
+        A draining record is left for later: the next write to it must be its stop. Empty where
+        nothing has changed since the last call: who failed to write a change asks `change_of`.
         """
+        depends_on = {
+            name: (
+                app.app_name,
+                app.overrides.settings,
+                app.identity.account in self._accounts,
+                app.created_at,
+                app.phase is Phase.GONE,
+            )
+            for name, app in apps.items()
+        }
+        if depends_on == self._renewed_for:
+            return []
+        self._renewed_for = depends_on
         effectives = {name: self._effective(app) for name, app in apps.items()}
         links = linked(
             {

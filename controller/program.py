@@ -271,6 +271,8 @@ class Controller:
     def _listed(self, account: str, took: timedelta, complete: bool) -> None:
         self._metrics.turn(f"discovery of {account}")
         self._metrics.discovery_seconds.labels(account).observe(took.total_seconds())
+        if self._reconciler is not None:
+            self._reconciler.look_at_clock()
         if complete:
             done = self._accounts[account].last_complete_listing
             if done is not None:

@@ -8,18 +8,18 @@ import asyncio
 import heapq
 import itertools
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
 
 from controller.account import Account
 from controller.looking import Looking
-from controller.settling import entered, owes_restore, told
+from controller.settling import entered, owes_restore
+from controller.showing import Showing
 from controller.starting import Starting
 from controller.stopping import Stopping
-from controller.tools import Tools
+from controller.tools import Step, Tools
 from paastis.app import App, AppChange, OperationKind, Phase
 from paastis.decide import Action, Decision, Situation, decide, unmanaged_reason
 from paastis.errors import Conflict, RegistryError, UnknownApp
@@ -27,9 +27,6 @@ from paastis.policy import Mode
 from paastis.reasons import Reason
 
 log = logging.getLogger(__name__)
-
-Step = Callable[[], Coroutine[Any, Any, None]]
-"""Something to do to one app, not begun yet."""
 
 ACTIONS_AT_A_TIME = 50
 """Beyond that many only starts begin: they have places of their own, and visitors wait."""
@@ -77,6 +74,7 @@ class Reconciler:
     ) -> None:
         self._tools = tools
         self._verbs = verbs
+        self._showing = Showing(tools)
         self._accounts = accounts
         self._on_operation = on_operation
         self._on_fault = on_fault
@@ -101,6 +99,13 @@ class Reconciler:
         self._due[name] = due
         heapq.heappush(self._heap, (due, next(self._count), name))
         self._woken.set()
+
+    def look_at_clock(self) -> None:
+        """Take what is due: timers don't notice when the clock is set, or the machine slept."""
+        self._woken.set()
+        for account in self._accounts.values():
+            for name in account.slots.waiting():
+                self.touch(name)
 
     def hurry(self, name: str) -> None:
         """Decide about an app before all others: somebody waits."""
@@ -281,7 +286,7 @@ class Reconciler:
         if look_wanted and decision.action is not Action.START:  # which begins with a look
             return self._look_if_wanted(app, account, now)
         if app.policy.mode is Mode.OBSERVE and decision.action is not Action.INSPECT:
-            return self._show(app, decision)
+            return self._showing.show(app, decision)
         return self._carry(app, account, decision, now)
 
     def _carry(self, app: App, account: Account, decision: Decision, now: datetime) -> Step | None:
@@ -299,7 +304,7 @@ class Reconciler:
             # Announced by a controller that is gone, or somebody used or changed the app since.
             return partial(verbs.stopping.cancel_drain, app, Reason.IN_USE)
         if decision.action is Action.NOTHING and app.phase is not Phase.AWAKE:
-            return self._clear_would(app)
+            return self._showing.clear(app)
         if self._wait_until(app.name, known.paused_until, now):
             return None
         if decision.action is Action.INSPECT:
@@ -315,7 +320,7 @@ class Reconciler:
         if owed is not None:
             return owed
         if decision.action is Action.NOTHING:
-            return self._clear_would(app)
+            return self._showing.clear(app)
         if decision.action is Action.BEGIN_DRAIN:
             if not account.slots.claim_drain(app.name):
                 return None  # a freed place brings it back
@@ -356,36 +361,6 @@ class Reconciler:
         await self._tools.records.write(
             app, entered(app, Phase.UNMANAGED, reason, self._tools.now())
         )
-
-    def _show(self, app: App, decision: Decision) -> Step | None:
-        """An account that is only observed: tell what would be done."""
-        now = self._tools.now()
-        # The sentence stays the same from look to look: a condition is written when it changes.
-        sleep = f"It would be put to sleep: {decision.reason}."
-        wake = f"It would be woken: {decision.reason}."
-        conditions = told(
-            app.conditions,
-            Reason.WOULD_SLEEP,
-            sleep if decision.action is Action.BEGIN_DRAIN else None,
-            now,
-        )
-        conditions = told(
-            conditions, Reason.WOULD_WAKE, wake if decision.action is Action.START else None, now
-        )
-        change = AppChange(conditions=conditions)
-        if app.phase is Phase.DRAINING:
-            change.update(entered(app, Phase.AWAKE, Reason.PAUSED, now))
-        elif conditions is app.conditions:
-            return None
-        return partial(self._write, app, change)
-
-    def _clear_would(self, app: App) -> Step | None:
-        now = self._tools.now()
-        conditions = told(app.conditions, Reason.WOULD_SLEEP, None, now)
-        conditions = told(conditions, Reason.WOULD_WAKE, None, now)
-        if conditions is app.conditions:
-            return None
-        return partial(self._write, app, AppChange(conditions=conditions))
 
     async def _write(self, app: App, change: AppChange) -> None:
         await self._tools.records.write(app, change)

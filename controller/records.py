@@ -17,6 +17,15 @@ class Records:
         """The mirror as it is."""
         return self._registry.apps()
 
+    def newest(self) -> dict[str, App]:
+        """A copy of all records, each in the newest state known."""
+        newest = dict(self._registry.apps())
+        for name in tuple(self._written):
+            app = self.get(name)
+            if app is not None:
+                newest[name] = app
+        return newest
+
     def get(self, name: str) -> App | None:
         """The newest state known: a mirror may lag behind what we wrote ourselves."""
         mirrored = self._registry.apps().get(name)

@@ -80,6 +80,10 @@ class Slots:
         self._waiting.pop(name, None)
         self._waiting_to_drain.pop(name, None)
 
+    def waiting(self) -> tuple[str, ...]:
+        """All who wait for any place."""
+        return (*self._waiting, *self._waiting_to_drain)
+
     def awaits(self, name: str) -> bool:
         """Whether that app waits for a place."""
         return name in self._waiting or name in self._waiting_to_drain

@@ -1,9 +1,10 @@
 """What every action of the controller needs, and the words it logs."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from controller.hooks import Hooks
 from controller.knowledge import Knowledge
@@ -16,6 +17,9 @@ from paastis.registry.port import Leadership, Registry
 from paastis.rule import Hooks as HookCommands
 
 log = logging.getLogger(__name__)
+
+Step = Callable[[], Coroutine[Any, Any, None]]
+"""Something to do to one app, not begun yet."""
 
 
 @dataclass(frozen=True, slots=True)
