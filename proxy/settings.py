@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from paastis.options import ProxyConfig
+from paastis.config.options import ProxyConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,14 +19,14 @@ from packaging.utils import canonicalize_name
 from paastis import __version__
 from paastis.cli import main
 from paastis.config import load_config
-from paastis.environment import VARIABLES, environment_table, sample_env
+from paastis.config.environment import VARIABLES, environment_table, sample_env
 from paastis.system.openapi import openapi_document
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-BEGIN = "<!-- begin: variables, from paastis.environment.environment_table() -->\n"
+BEGIN = "<!-- begin: variables, from paastis.config.environment.environment_table() -->\n"
 END = "<!-- end: variables -->"
 
 HOOKS_SEE = {

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from paastis.app import Formation, Process, Snapshot
 from paastis.config import AccountConfig
+from paastis.config.values import is_loopback, url
 from paastis.errors import AnswerLost, ConfigError, NotFound, Rejected
 from paastis.providers import scalingo_answers as answers
 from paastis.providers.budget import Budget
@@ -33,7 +34,6 @@ from paastis.providers.port import (
 from paastis.providers.scalingo_reads import ScalingoReads
 from paastis.providers.scalingo_session import AUTH_URL, CHANGE_TIMEOUT, Regions, Session
 from paastis.secret import Secret
-from paastis.values import is_loopback, url
 
 _log = logging.getLogger(__name__)
 

@@ -14,13 +14,13 @@ from datetime import datetime, timedelta
 
 import jwt
 
+from paastis.config.values import url
 from paastis.errors import Busy, NotFound, ProviderError, Rejected, Unauthorized, Unavailable
 from paastis.providers import scalingo_answers as answers
 from paastis.providers.budget import Budget, Slot
 from paastis.providers.http import Answer, Call, ProviderHttp, repeated
 from paastis.providers.port import Urgency
 from paastis.secret import Secret
-from paastis.values import url
 
 _log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import pytest
 from controller.hooks import Hooks
 from paastis.app import App, Identity, Phase
 from paastis.config import Config
-from paastis.options import HookConfig
+from paastis.config.options import HookConfig
 from paastis.reasons import Reason
 from paastis.rule import Hooks as HookCommands
 from tests.controller.conftest import LONG, Clock, Setup, installed, until

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paastis.config import Config, load_config, read_config
-from paastis.environment import VARIABLES
+from paastis.config.environment import VARIABLES
+from paastis.config.options import ControllerConfig, HookConfig, ProxyConfig, SystemConfig
 from paastis.errors import ConfigError
-from paastis.options import ControllerConfig, HookConfig, ProxyConfig, SystemConfig
 from paastis.policy import Mode, Settings
 from paastis.rule import Hooks
 from paastis.secret import Secret

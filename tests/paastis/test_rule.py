@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from paastis.config.rules_file import parse_rules_file
 from paastis.policy import (
     Mode,
     Policy,
@@ -29,7 +30,6 @@ from paastis.rule import (
     hooks_for,
     linked,
 )
-from paastis.rules_file import parse_rules_file
 
 MINUTES = timedelta(minutes=1)
 SECONDS = timedelta(seconds=1)

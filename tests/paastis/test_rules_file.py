@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paastis.accounts import AccountConfig
+from paastis.config.accounts import AccountConfig
+from paastis.config.rules_file import FileContent, parse_rules_file
 from paastis.policy import (
     IgnoreAccess,
     Mode,
@@ -20,7 +21,6 @@ from paastis.policy import (
     Window,
 )
 from paastis.rule import Hooks, Rule
-from paastis.rules_file import FileContent, parse_rules_file
 from paastis.secret import Secret
 
 

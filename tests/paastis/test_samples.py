@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from paastis.config import load_config, read_config
-from paastis.environment import VARIABLES, environment_table, sample_env
+from paastis.config.environment import VARIABLES, environment_table, sample_env
 
 ROOT = Path(__file__).parents[2]
 ENV = {"PROVIDER_NAME": "scalingo", "PROVIDER_SCALINGO_API_TOKEN": "tk"}

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from paastis.app import Phase
-from paastis.options import ProxyConfig
+from paastis.config.options import ProxyConfig
 from paastis.policy import Policy
 from proxy.settings import ProxySettings
 from tests.proxy.world import World, an_app, origin, until, utc_now, world

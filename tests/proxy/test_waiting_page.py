@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from paastis.app import App, Phase
-from paastis.options import ProxyConfig
+from paastis.config.options import ProxyConfig
 from paastis.policy import Policy, Power
 from paastis.reasons import Reason
 from proxy.settings import ProxySettings

@@ -11,8 +11,8 @@ import pytest
 from aiohttp import web
 
 from paastis.app import App, Phase, Retry
+from paastis.config.options import ProxyConfig
 from paastis.errors import RegistryUnavailable
-from paastis.options import ProxyConfig
 from paastis.policy import IgnoreAccess, Mode, Policy, Power, Wake, WakeBy, WakeMode
 from paastis.reasons import Reason
 from proxy.settings import ProxySettings

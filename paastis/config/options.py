@@ -1,4 +1,4 @@
-"""Everything that can be configured, with its defaults; `paastis/config.py` puts it together."""
+"""Everything that can be configured, with its defaults; `paastis/config/loading.py` puts it together."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -6,7 +6,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal
 
-from paastis.accounts import AccountConfig
+from paastis.config.accounts import AccountConfig
 from paastis.policy import Settings
 from paastis.rule import DEFAULT_RESOLUTION_FLOOR, Hooks, Rule
 from paastis.secret import Secret

@@ -5,9 +5,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from paastis import values
-from paastis.environment import VARIABLES
-from paastis.values import Check, did_you_mean
+from paastis.config import values
+from paastis.config.environment import VARIABLES
+from paastis.config.values import Check, did_you_mean
 
 T = TypeVar("T")
 

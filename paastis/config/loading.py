@@ -1,4 +1,4 @@
-"""How the configuration is put together from its sources; see `paastis/options.py` for its parts.
+"""How the configuration is put together from its sources; see `paastis/config/options.py` for its parts.
 
 In this order, the first that says something wins: command line, environment, `.env`, `paastis.yml`,
 default. `load_config` is pure and finds every problem before it raises; `read_config` is the edge
@@ -14,28 +14,17 @@ from pathlib import Path
 
 from dotenv.parser import parse_stream
 
-from paastis import values
-from paastis.accounts import AVAILABLE_PROVIDERS, PROVIDERS, AccountConfig
+from paastis.config import values
+from paastis.config.accounts import AVAILABLE_PROVIDERS, PROVIDERS, AccountConfig
+from paastis.config.options import Config, ControllerConfig, HookConfig, ProxyConfig, SystemConfig
+from paastis.config.reader import Reader, unknown_variables
+from paastis.config.rules_file import FileContent, parse_rules_file
+from paastis.config.values import SECOND, did_you_mean
 from paastis.errors import ConfigError
-from paastis.options import Config, ControllerConfig, HookConfig, ProxyConfig, SystemConfig
 from paastis.policy import Mode, Settings
-from paastis.reader import Reader, unknown_variables
 from paastis.rule import LONGEST_RESOLUTION, Hooks
-from paastis.rules_file import FileContent, parse_rules_file
 from paastis.schedule import check_cron
 from paastis.secret import Secret
-from paastis.values import SECOND, did_you_mean
-
-__all__ = [
-    "AccountConfig",
-    "Config",
-    "ControllerConfig",
-    "HookConfig",
-    "ProxyConfig",
-    "SystemConfig",
-    "load_config",
-    "read_config",
-]
 
 _LEVELS = {
     "debug": "DEBUG",

@@ -13,8 +13,9 @@ from typing import TypeVar
 
 import yaml
 
-from paastis import values
-from paastis.accounts import PROVIDERS, AccountConfig
+from paastis.config import values
+from paastis.config.accounts import PROVIDERS, AccountConfig
+from paastis.config.values import SECOND, Check, did_you_mean, shown
 from paastis.pattern import MOST_OPEN_REPEATS_ON_VISITS, compile_pattern
 from paastis.policy import (
     IgnoreAccess,
@@ -30,7 +31,6 @@ from paastis.policy import (
 from paastis.rule import Hooks, Rule
 from paastis.schedule import check_cron, check_time_zone
 from paastis.secret import Secret
-from paastis.values import SECOND, Check, did_you_mean, shown
 
 T = TypeVar("T")
 Lookup = Callable[[str], str | None]
