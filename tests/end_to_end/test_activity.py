@@ -97,28 +97,40 @@ async def stop_sent(world: World) -> float | None:
     return sent[0]["time"] if sent else None
 
 
-@pytest.mark.parametrize(
-    "use", [websocket, event_stream, slow_upload, slow_answer, client_that_vanishes]
-)
+USES = (websocket, event_stream, slow_upload, slow_answer, client_that_vanishes)
+
+
+@pytest.mark.timeout(90)
 async def test_app_sleeps_one_idle_time_after_its_last_use_ended_and_not_before(
-    new_world: NewWorld,
-    http: aiohttp.ClientSession,
-    use: Callable[[Paastis, aiohttp.ClientSession], AbstractAsyncContextManager[None]],
+    new_world: NewWorld, http: aiohttp.ClientSession
 ) -> None:
-    async with new_world(apps=[app("shop")]) as world:
-        paastis = await world.run(**QUICK)
+    """Each use in a world of its own, side by side."""
 
-        async def kept_awake() -> bool:
-            return await stop_sent(world) is None
+    async def used_for_long(
+        use: Callable[[Paastis, aiohttp.ClientSession], AbstractAsyncContextManager[None]],
+    ) -> None:
+        try:
+            async with new_world(apps=[app("shop")]) as world:
+                paastis = await world.run(**QUICK)
 
-        async with use(paastis, http):
-            await throughout(kept_awake, what="the app is kept awake", seconds=OPEN_FOR)
-        ended = time.time()
-        sent = await until(lambda: stop_sent(world), what="the app is stopped")
+                async def kept_awake() -> bool:
+                    return await stop_sent(world) is None
 
-        assert sent is not None
-        assert sent - ended >= IDLE - 0.1
-        assert sent - ended <= IDLE + RESOLUTION + DRAIN + SLACK
+                async with use(paastis, http):
+                    await throughout(kept_awake, what="the app is kept awake", seconds=OPEN_FOR)
+                ended = time.time()
+                sent = await until(lambda: stop_sent(world), what="the app is stopped")
+
+                assert sent is not None
+                assert sent - ended >= IDLE - 0.1
+                assert sent - ended <= IDLE + RESOLUTION + DRAIN + SLACK
+        except AssertionError as error:
+            error.add_note(f"the use was a {use.__name__.replace('_', ' ')}")
+            raise
+
+    async with asyncio.TaskGroup() as group:
+        for use in USES:
+            group.create_task(used_for_long(use))
 
 
 async def test_app_that_is_visited_now_and_then_is_never_stopped(new_world: NewWorld) -> None:

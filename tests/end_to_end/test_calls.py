@@ -61,8 +61,8 @@ async def test_300_requests_for_unknown_names_get_404_and_cost_no_call(
         assert kinds((await world.sim.calls())[before:]) <= UNNOTICED
 
 
-@pytest.mark.timeout(150)
-async def test_visitor_among_500_apps_is_served_within_a_second_of_call_time(
+@pytest.mark.timeout(240)
+async def test_wake_among_500_apps_is_sent_within_a_second_and_no_minute_exceeds_the_budget(
     new_world: NewWorld,
 ) -> None:
     """60 calls a minute allowed, 50 used, and short idle times that want hundreds of stops."""
@@ -99,6 +99,12 @@ async def test_visitor_among_500_apps_is_served_within_a_second_of_call_time(
         assert loop.time() - begun < 1
         await world.sim.clear_faults()
         assert (await visiting).status == 200
+
+        async def more_than_a_minute() -> bool:
+            calls = await world.sim.calls()
+            return bool(calls[-1]["time"] - calls[0]["time"] > 62)
+
+        await until(more_than_a_minute, what="the budget's window moves on", within=70)
         calls = await world.sim.calls()
         assert most_in_a_minute(calls) <= 50
         assert all(call["status"] != 429 for call in calls)

@@ -156,27 +156,3 @@ async def test_app_that_crashes_whenever_it_boots_is_told_to_visitors_and_recove
             return answer.status == 200
 
         await until(served, what="it is started again", within=45)
-
-
-@pytest.mark.timeout(150)
-async def test_many_apps_never_cost_more_calls_than_the_budget_in_any_minute(
-    new_world: NewWorld,
-) -> None:
-    """Thirty idle apps want some 200 calls at once; visitors' wakes come in between."""
-    crowd = [app(f"app-{number}") for number in range(30)]
-    wanted = [app(f"old-{number}", status="stopped") for number in range(2)]
-    async with new_world(apps=[*crowd, *wanted], options=["--rate-limit", "60"]) as world:
-        paastis = await world.run(**QUICK_WITH_BUDGET)
-        first = await paastis.visit("old-0")
-        await paastis.reaches("app-0", "Asleep", within=60)
-        second = await paastis.visit("old-1")
-
-        async def a_minute_is_over() -> bool:
-            calls = await world.sim.calls()
-            return bool(calls[-1]["time"] - calls[0]["time"] > 62)
-
-        await until(a_minute_is_over, what="the budget's window has moved on", within=100)
-        calls = await world.sim.calls()
-        assert (first.status, second.status) == (200, 200)
-        assert most_in_a_minute(calls) <= BUDGET
-        assert all(call["status"] != 429 for call in calls)

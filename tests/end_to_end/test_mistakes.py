@@ -64,10 +64,11 @@ MISTAKES: dict[str, tuple[dict[str, str], str | None, list[list[str]]]] = {
 }
 
 
-@pytest.mark.parametrize("word", ["run", "check"])
-@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize(
+    ("word", "mistake"), [*(("run", mistake) for mistake in MISTAKES), ("check", "unknown key")]
+)
 async def test_mistake_is_told_in_one_line_each_and_exit_2(
-    directory: Path, mistake: str, word: str
+    directory: Path, word: str, mistake: str
 ) -> None:
     variables, rules, expected = MISTAKES[mistake]
     if rules is not None:
@@ -163,8 +164,9 @@ async def test_provider_that_does_not_answer_at_the_start_is_waited_for(
         await world.sim.clear_faults()
 
         async def back() -> bool:
-            return bool((await paastis.accounts())[0]["reachable"])
+            return "shop" in await paastis.records()
 
         await until(back, what="it lists again at the next full minute", within=75)
         assert (await paastis.visit("shop")).status == 200
-        assert (await paastis.accounts())[0]["message"] == ""
+        account = (await paastis.accounts())[0]
+        assert (account["reachable"], account["message"]) == (True, "")

@@ -21,7 +21,7 @@ async def test_observing_for_several_idle_times_changes_nothing_and_tells_what_w
         async def untouched() -> bool:
             return await world.sim.changing_calls() == []
 
-        await throughout(untouched, what="nothing is changed", seconds=10)
+        await throughout(untouched, what="nothing is changed", seconds=9)
         assert (await paastis.visit("my-app")).status == 200
         asleep = await paastis.visit("old-prototype", headers=BROWSER)
         assert asleep.status == 503
