@@ -52,7 +52,7 @@ class Looking:
     async def look(self, app: App, account: Account) -> None:
         """Look at an app whose operation, if any, has ended, and write what follows."""
         reported = app.phase is Phase.AWAKE and app.wake_asked
-        urgency = Urgency.VISITOR if app.wake_asked else Urgency.STOP
+        urgency = Urgency.VISITOR if reported else Urgency.STOP
         try:
             inspection = await self.inspect(app, account, urgency=urgency)
         except ProviderError as error:
