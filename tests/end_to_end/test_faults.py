@@ -98,7 +98,6 @@ async def fails_and_recovers(world: World, fault: Mapping[str, Any]) -> None:
     assert await world.sim.formation("sleepy") == {"web": (1, "M")}
     calls = await world.sim.calls()
     assert most_in_a_minute(calls) <= BUDGET
-    assert (await paastis.accounts())[0]["reachable"] is True
 
 
 async def test_provider_that_takes_two_seconds_a_call_only_slows_the_wake(
