@@ -15,7 +15,7 @@ from controller.knowledge import FOUND_BY_INSPECTION
 from controller.policies import Policies
 from controller.settling import owes_restore, put_to_sleep_by_us
 from controller.tools import Tools
-from paastis.app import App, AppChange, Identity, Phase
+from paastis.app import Activity, App, AppChange, Identity, Phase, Retry
 from paastis.errors import (
     Conflict,
     ProviderError,
@@ -288,14 +288,42 @@ class Discovery:
                 group.create_task(self._refresh(app, change, places))
 
     async def forget(self) -> int:
-        """Remove what can be discovered again without losing anything; returns how many."""
-        removed = 0
-        for app in self._all().values():
-            if app.identity.account == self._account.name and not _needed(app):
+        """Forget what a listing brings back without loss, and take one in; returns how many.
+
+        A record is only begun anew, or removed, when the provider has answered: visitors are
+        routed by it all the while. Raises ProviderError where it has not.
+        """
+        async with asyncio.timeout(LISTING_TIMEOUT.total_seconds()):
+            listing = await self._account.provider.list_apps()
+        known = [app for app in self._all().values() if app.identity.account == self._account.name]
+        found = {item.identity: item for item in self._found(listing, known)}
+        forgotten = 0
+        for app in known:
+            if _needed(app):
+                continue
+            item = found.get(app.identity)
+            if item is not None:
+                self._tools.knowledge.of(app.name).unmanaged = item.unmanaged
+                await self._quietly(self._tools.records.write(app, self._anew(item)))
+            elif listing.complete:
                 await self._remove(app)
-                removed += 1
-        self.ask()
-        return removed
+            else:
+                continue
+            forgotten += 1
+        await self._take_in(listing)
+        return forgotten
+
+    def _anew(self, item: Found) -> AppChange:
+        """What a discovery would say of the app, in place of what was learnt since."""
+        now = self._tools.now()
+        return AppChange(
+            formation=(),
+            deployment=item.deployment,
+            last_activity=Activity(now, Reason.DISCOVERED),
+            retry=Retry(),
+            usual_boot=None,
+            conditions=(),
+        )
 
 
 def _is_news(app: App, listing: Listing) -> bool:

@@ -4,12 +4,13 @@ A provider counts calls as they arrive, and we cannot see when that is. So a cal
 before it is sent until a whole window after its answer (or after we gave up on it). Then, whenever
 the call arrived in between, no window of the provider's ever holds more calls than there are slots.
 
-The last slots are kept for visitors. Those who wait are served by urgency, then in order of arrival.
+The last slots are kept for visitors, and as many before them are kept from stops: else a row of stops
+would leave no call for following what visitors started, and its place would not become free. Those
+who wait are served by urgency, then in order of arrival.
 After a "too many calls" nothing is sent until the silence that the provider wants is over.
 """
 
 import asyncio
-import heapq
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -23,7 +24,7 @@ from paastis.providers.port import BudgetState, Urgency
 WINDOW = 60.0
 """Seconds over which calls are counted."""
 RESERVE = 10
-"""Slots kept for visitors, where the account has at least five times as many."""
+"""Slots kept for visitors, where the account has at least five times as many. Stops leave twice that."""
 FIRST_BACK_OFF = 5.0
 LONGEST_BACK_OFF = 60.0
 """Seconds of silence after a "too many calls" that names none: from the first, doubling to the last."""
@@ -55,8 +56,9 @@ class Budget:
         self._clock = clock
         self._open = 0
         self._ends: deque[float] = deque()  # when slots of ended calls are free again; sorted
-        self._waiting: list[tuple[Urgency, int, asyncio.Future[None]]] = []  # a heap
-        self._arrivals = 0
+        self._waiting: dict[Urgency, deque[asyncio.Future[None]]] = {
+            urgency: deque() for urgency in Urgency
+        }
         self._timer: asyncio.TimerHandle | None = None
         self._blocked_until = -math.inf
         self._blocked_at = -math.inf
@@ -118,8 +120,7 @@ class Budget:
         if self._blocked_until > deadline:
             raise self._refusal(urgency)
         granted = asyncio.get_running_loop().create_future()
-        self._arrivals += 1
-        heapq.heappush(self._waiting, (urgency, self._arrivals, granted))
+        self._waiting[urgency].append(granted)
         self._grant()
         try:
             async with asyncio.timeout(max(deadline - now, 0.0)):
@@ -139,15 +140,11 @@ class Budget:
             self._timer.cancel()
             self._timer = None
         now = self.time()
-        while self._waiting and now >= self._blocked_until:
-            urgency, _, granted = self._waiting[0]
-            if not granted.done():
-                if self._free() <= self._kept_from(urgency):
-                    break
+        if now >= self._blocked_until:
+            while (granted := self._next()) is not None:
                 self._open += 1
                 granted.set_result(None)
-            heapq.heappop(self._waiting)
-        if not self._waiting:
+        if not any(self._waiting.values()):
             return
         # An open slot's end calls us by itself; only the passing of time needs a timer.
         later = [self._blocked_until] if self._blocked_until > now else []
@@ -157,6 +154,15 @@ class Budget:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(max(later[0] - now, 0.0), self._grant)
 
+    def _next(self) -> asyncio.Future[None] | None:
+        """Who goes next with the slots that are free, if anybody may."""
+        for urgency, queue in self._waiting.items():
+            while queue and queue[0].done():
+                queue.popleft()
+            if queue and self._free() > self._kept_from(urgency):
+                return queue.popleft()
+        return None
+
     def _free(self) -> int:
         now = self.time()
         while self._ends and self._ends[0] <= now:
@@ -164,7 +170,10 @@ class Budget:
         return self._per_minute - self._open - len(self._ends)
 
     def _kept_from(self, urgency: Urgency) -> int:
-        return 0 if urgency is Urgency.VISITOR else self._reserve
+        if urgency is Urgency.VISITOR:
+            return 0
+        # Discovery is one call now and then, and without it nothing could sleep.
+        return 2 * self._reserve if urgency is Urgency.STOP else self._reserve
 
     def _refusal(self, urgency: Urgency) -> RateLimited:
         """What somebody is told for whom there is no slot in time."""

@@ -20,7 +20,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from paastis.app import App
-from paastis.errors import Conflict, RegistryUnavailable, UnknownApp
+from paastis.errors import Conflict, ProviderError, RegistryUnavailable, UnknownApp
 from paastis.registry.port import Change
 from paastis.secret import Secret
 from paastis.system import orders
@@ -168,6 +168,12 @@ class SystemApi:
         except RegistryUnavailable as error:
             return _problem(
                 HTTPStatus.SERVICE_UNAVAILABLE, str(error), headers={"Retry-After": "5"}
+            )
+        except ProviderError as error:
+            return _problem(
+                HTTPStatus.BAD_GATEWAY,
+                f"The provider did not answer as expected: {error}",
+                headers={"Retry-After": "60"},
             )
         except (ConnectionError, TimeoutError):
             raise  # the reader of a stream left or takes nothing; there is nobody to answer

@@ -55,8 +55,8 @@ def _paths() -> Json:
         "/apps": {
             "get": _operation("All apps.", {"200": _list_answer("The apps.", "App")}),
             "delete": _operation(
-                "Forget all records and discover again; snapshots are kept.",
-                {"200": _json_answer("How many there were.", "Forgotten"), **_problems(503)},
+                "Discover all apps again and forget what was learnt; snapshots are kept.",
+                {"200": _json_answer("How many there were.", "Forgotten"), **_problems(502, 503)},
             ),
         },
         "/apps/{name}": {
@@ -130,6 +130,7 @@ _PROBLEMS = {
     401: "The token is missing or wrong.",
     404: "No app is called so.",
     409: "Several apps are called so, the policy outranks the order, or others write all the time.",
+    502: "The provider did not answer as expected; try again later.",
     503: "Not now; try again later.",
 }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from paastis.app import Phase
+from paastis.errors import ProviderError
 from paastis.policy import Mode, Power
 from paastis.reasons import Reason
 from paastis.simulate.app import ProcessSpec
@@ -253,13 +254,25 @@ async def test_app_is_managed_from_its_first_deployment_on() -> None:
 async def test_forgetting_keeps_what_cannot_be_found_again() -> None:
     async with installed(Setup(apps=apps(2), idle=LONG)) as installation:
         asleep = await installation.put_to_sleep("app-0")
-        old = installation.app("app-1").created_at
+        old = installation.app("app-1").last_activity
+        assert old is not None
 
         assert await installation.controller.forget() == 1
-        await until(lambda: "app-1" in installation.registry.apps())
 
-        assert installation.app("app-1").created_at > old
+        anew = installation.app("app-1").last_activity
+        assert anew is not None
+        assert anew.time > old.time
         assert installation.app("app-0").snapshot == asleep.snapshot
+
+
+async def test_forgetting_removes_nothing_while_the_provider_is_down(awake: Installation) -> None:
+    before = awake.app()
+    await awake.fault("GET /v1/apps", answer={"status": 503})
+
+    with pytest.raises(ProviderError):
+        await awake.controller.forget()
+
+    assert awake.app() == before
 
 
 async def test_nothing_sleeps_on_knowledge_that_is_older_than_three_listings(

@@ -89,6 +89,44 @@ def test_only_visitors_use_the_reserve(plan: list[Arrival], per_minute: int) -> 
     run(main())
 
 
+def test_stops_leave_calls_for_following_what_visitors_started() -> None:
+    async def main() -> None:
+        budget = Budget(50)
+        await spend(budget, Urgency.STOP, 30)
+        with pytest.raises(RateLimited):
+            await spend(budget, Urgency.STOP)
+        await spend(budget, Urgency.DISCOVERY)
+        await spend(budget, Urgency.SCHEDULED, 9)
+        with pytest.raises(RateLimited):
+            await spend(budget, Urgency.SCHEDULED)
+        await spend(budget, Urgency.VISITOR, 10)
+
+    run(main())
+
+
+def test_listing_does_not_wait_behind_stops_that_may_not_go_yet() -> None:
+    order: list[str] = []
+
+    async def caller(budget: Budget, urgency: Urgency) -> None:
+        async with budget.slot(urgency, deadline=budget.time() + 1) as slot:
+            slot.sent = True
+            order.append(urgency.name)
+
+    async def main() -> None:
+        budget = Budget(50)
+        await spend(budget, Urgency.STOP, 30)
+        async with asyncio.TaskGroup() as group:
+            stop = group.create_task(caller(budget, Urgency.STOP))
+            await asyncio.sleep(0)
+            group.create_task(caller(budget, Urgency.DISCOVERY))
+            await asyncio.wait({stop})
+            assert isinstance(stop.exception(), RateLimited)
+
+    with pytest.raises(ExceptionGroup):
+        run(main())
+    assert order == ["DISCOVERY"]
+
+
 @given(arrivals)
 def test_everybody_with_patience_is_served(plan: list[Arrival]) -> None:
     served = 0

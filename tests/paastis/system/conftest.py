@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from paastis.app import App
+from paastis.errors import Unavailable
 from paastis.metrics import Metrics
 from paastis.registry.memory import MemoryRegistry
 from paastis.secret import Secret
@@ -30,6 +31,7 @@ class World:
     alive: Health = (True, "All loops turn.")
     forgotten: int = 0
     broken: bool = False
+    provider_down: bool = False
 
     def instance(self) -> Instance:
         return Instance(
@@ -50,6 +52,8 @@ class World:
         return Outlook("Nothing", "InUse", f"{app.app_name} is in use.", NOON + timedelta(hours=1))
 
     async def forget(self) -> int:
+        if self.provider_down:
+            raise Unavailable("Acme cannot be reached")
         self.forgotten += 1
         return len(self.registry.apps())
 

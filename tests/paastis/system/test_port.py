@@ -359,6 +359,15 @@ async def test_forget_calls_the_program(world: World, client: aiohttp.ClientSess
     assert world.forgotten == 1
 
 
+async def test_forget_without_the_provider_says_so(
+    world: World, client: aiohttp.ClientSession
+) -> None:
+    world.provider_down = True
+    async with client.delete("/apps") as response:
+        assert response.status == 502
+        assert "Acme cannot be reached" in (await problem(response))["detail"]
+
+
 async def test_accounts_are_listed(client: aiohttp.ClientSession) -> None:
     async with client.get("/accounts") as response:
         (account,) = await response.json()
