@@ -531,7 +531,7 @@ class TestStrictPlatform:
             for app in apps:
                 group.create_task(bother(app))
         asked = len(platform.calls)
-        assert asked == 16, "four of twenty are kept for visitors"
+        assert asked == 12, "eight of twenty are kept for visitors and what they started"
         await provider.start(apps[0], snapshot(), urgency=Urgency.VISITOR)
         with pytest.raises(RateLimited):
             await provider.stop(apps[1], WHOLE)
