@@ -57,7 +57,7 @@ $(VENV)/.with-paastis: pyproject.toml constraints.txt paastis/__init__.py $(VENV
 
 $(VENV)/.with-dev: pyproject.toml constraints.txt paastis/__init__.py $(VENV)/.made
 	@echo "Installing paastis, what it needs and what its tests need into $(VENV)."
-	@$(INSTALL) $(EDITABLE) '.[fast]' --group dev
+	@$(INSTALL) $(EDITABLE) --group dev
 	@touch $(VENV)/.with-paastis $@
 
 # --- now and then ------------------------------------------------------------------------------
@@ -68,7 +68,7 @@ constraints:
 	rm -rf $(FRESH)
 	$(PYTHON) -m venv $(FRESH)
 	$(FRESH)/bin/python -m pip install --quiet --upgrade pip
-	$(FRESH)/bin/python -m pip install --quiet '.[fast]' --group dev hatchling editables
+	$(FRESH)/bin/python -m pip install --quiet '.' --group dev hatchling editables
 	{ sed '/^[^#]/,$$d' constraints.txt; $(FRESH)/bin/python -m pip freeze --all --exclude paastis --exclude setuptools; } > $(FRESH)/constraints.txt
 	cp $(FRESH)/constraints.txt constraints.txt
 

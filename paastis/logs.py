@@ -76,6 +76,8 @@ def configure_logging(level: str, format: Literal["text", "json"], stream: TextI
     root.addHandler(handler)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    # A read that is repeated is no news as long as a repetition succeeds; the last failure is told.
+    logging.getLogger("stamina").setLevel(max(logging.ERROR, root.level))
 
 
 class _Handler(logging.StreamHandler[TextIO]):

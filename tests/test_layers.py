@@ -5,6 +5,8 @@ be tempted to write.
 """
 
 import ast
+import logging
+from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 
@@ -18,6 +20,15 @@ from importlinter.contracts.layers import LayersContract
 ROOT = Path(__file__).parent.parent
 PYPROJECT = str(ROOT / "pyproject.toml")
 KINDS = {"forbidden": ForbiddenContract, "layers": LayersContract}
+
+
+@pytest.fixture(autouse=True)
+def loggers_stay_on() -> Iterator[None]:
+    """The linter configures logging for a program of its own, which turns all our loggers off."""
+    yield
+    for logger in logging.Logger.manager.loggerDict.values():
+        if isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 @pytest.fixture(scope="module")

@@ -1,21 +1,38 @@
 """The command line: `paastis …`."""
 
 import sys
+from importlib import import_module
 from typing import Any
 
 import click
 
 from paastis import __version__
-from paastis.cli.apps import apps, explain, sleep, wake
-from paastis.cli.check import check
-from paastis.cli.demo import demo
-from paastis.cli.run import run
-from paastis.cli.simulate import simulate
 from paastis.errors import ConfigError, PaastisError
+
+_COMMANDS = {
+    "run": "paastis.cli.run",
+    "demo": "paastis.cli.demo",
+    "check": "paastis.cli.check",
+    "apps": "paastis.cli.apps",
+    "explain": "paastis.cli.apps",
+    "wake": "paastis.cli.apps",
+    "sleep": "paastis.cli.apps",
+    "simulate": "paastis.cli.simulate",
+}
+"""Command → the module that has it, imported when it is asked for: the programs are heavy."""
 
 
 class _Group(click.Group):
     """Turns our errors into sentences: 2 for the configuration, 1 for the rest."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.commands and cmd_name in _COMMANDS:
+            self.add_command(getattr(import_module(_COMMANDS[cmd_name]), cmd_name))
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -57,7 +74,3 @@ def main() -> None:
     Settings come from the environment, `.env` and `paastis.yml` in the working directory. Begin
     with `paastis check`, which changes nothing, or with `paastis demo`, which needs no account.
     """
-
-
-for _command in (run, demo, check, apps, explain, wake, sleep, simulate):
-    main.add_command(_command)

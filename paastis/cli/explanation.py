@@ -34,12 +34,19 @@ def explanation(view: Mapping[str, Any], now: datetime) -> RenderableType:
             phase_text(str(view["phase"])),
             f"  since {ago(view['phase_since'], now)}  ({view['reason']}, cycle {view['cycle']})",
         ),
-        Text(f"{decision['action']}: {decision['message']}  [{decision['reason']}]"),
+        Text(f"{_action(view)}: {decision['message']}  [{decision['reason']}]"),
     ]
     parts += [Text(line) for line in _times(view, now)]
     parts += [Text(line, style="yellow") for line in _problems(view, now)]
     parts += [Text(), _policy_table(view)]
     return Group(*parts)
+
+
+def _action(view: Mapping[str, Any]) -> str:
+    """What is being done; in an account that is only observed, what would be."""
+    action = str(view["decision"]["action"])
+    shown = view["policy"]["mode"] == "Observe" and action not in {"Nothing", "Inspect"}
+    return f"Only shown, not done: {action}" if shown else action
 
 
 def _times(view: Mapping[str, Any], now: datetime) -> Iterator[str]:

@@ -117,9 +117,10 @@ def first_words(parts: Parts) -> list[str]:
         for app in apps
         if app.phase is Phase.ASLEEP and app.phase_reason is Reason.FOUND_STOPPED
     ]
+    are = "is" if len(stopped) == 1 else "are"
     if parts.registry.fresh and config.state_file is not None and stopped:
         words.append(
-            f"Note:  the state file is new, and {len(stopped)} apps are stopped already. If an "
-            "earlier paastis stopped them, their sizes are known from the provider's history only."
+            f"Note:  the state file is new, and {len(stopped)} of the apps {are} stopped already. If "
+            "an earlier paastis did that, sizes are known from the provider's history only."
         )
     return words
