@@ -8,14 +8,15 @@ ARGS ?=
 
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALL = $(PIP) install --quiet --constraint constraints.txt
-EDITABLE = --build-constraint constraints.txt --editable
+EDITABLE = --build-constraint constraints.txt --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format constraints clean
+.PHONY: help demo test bench lint format constraints clean
 
 help:
 	@echo "make demo    show the main job on a simulated provider; ARGS=--once plays it and ends"
 	@echo "make test    run the tests; ARGS are pytest's, for example ARGS='-k drain -n0'"
+	@echo "make bench   measure wakes on the simulated provider; asserts nothing"
 	@echo "make lint    check style, types, layers and the Dockerfile"
 	@echo "make format  put the code into the shape that lint wants"
 	@echo "make constraints  try the newest versions of everything, and write them down"
@@ -26,6 +27,9 @@ demo: $(VENV)/.with-paastis
 
 test: $(VENV)/.with-dev
 	$(VENV)/bin/python -m pytest -n $(JOBS) $(ARGS)
+
+bench: $(VENV)/.with-dev
+	$(VENV)/bin/python -m bench.wakes
 
 lint: $(VENV)/.with-dev
 	$(VENV)/bin/ruff check .
@@ -52,7 +56,7 @@ $(VENV)/.made:
 
 $(VENV)/.with-paastis: pyproject.toml constraints.txt paastis/__init__.py $(VENV)/.made
 	@echo "Installing paastis and what it needs into $(VENV)."
-	@$(INSTALL) $(EDITABLE) .
+	@$(INSTALL) $(EDITABLE)
 	@touch $@
 
 $(VENV)/.with-dev: pyproject.toml constraints.txt paastis/__init__.py $(VENV)/.made
