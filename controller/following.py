@@ -126,9 +126,11 @@ class Following:
         if known.paused_until is not None and self._tools.now() < known.paused_until:
             return
         start = operation.kind is OperationKind.START
-        # A proxy lets visitors in as soon as the app answers, so none waits for this look at a start.
-        # The calls that are kept for visitors are for starts that have not been sent yet.
-        urgency = Urgency.SCHEDULED if start or app.wake_asked else Urgency.STOP
+        # A proxy lets visitors into a starting app by itself, so none waits for this look at it; one
+        # who came while the app was being stopped does wait.
+        visitor = not start and app.wake_asked
+        routine = Urgency.SCHEDULED if start else Urgency.STOP
+        urgency = Urgency.VISITOR if visitor else routine
         try:
             inspection = await self._looking.inspect(app, self._account, urgency=urgency)
         except ProviderError:

@@ -52,7 +52,7 @@ class Looking:
     async def look(self, app: App, account: Account) -> None:
         """Look at an app whose operation, if any, has ended, and write what follows."""
         reported = app.phase is Phase.AWAKE and app.wake_asked
-        urgency = Urgency.VISITOR if reported else Urgency.STOP
+        urgency = _urgency(app)
         try:
             inspection = await self.inspect(app, account, urgency=urgency)
         except ProviderError as error:
@@ -127,3 +127,10 @@ class Looking:
 def _place(app: App) -> tuple[object, ...]:
     """What a look is about: it settles the record only while this stays."""
     return app.phase, app.cycle, app.operation
+
+
+def _urgency(app: App) -> Urgency:
+    """How soon a look is wanted. A proxy lets visitors into a starting app by itself."""
+    if app.phase is Phase.STARTING:
+        return Urgency.SCHEDULED
+    return Urgency.VISITOR if app.wake_asked else Urgency.STOP

@@ -62,7 +62,7 @@ async def test_300_requests_for_unknown_names_get_404_and_cost_no_call(
 
 
 @pytest.mark.timeout(240)
-async def test_wake_among_500_apps_is_sent_within_a_second_and_no_minute_exceeds_the_budget(
+async def test_wake_among_500_apps_waits_for_no_listing_and_no_minute_exceeds_the_budget(
     new_world: NewWorld,
 ) -> None:
     """60 calls a minute allowed, 50 used, and short idle times that want hundreds of stops."""
@@ -78,25 +78,23 @@ async def test_wake_among_500_apps_is_sent_within_a_second_and_no_minute_exceeds
         assert len(await paastis.records()) == 500
 
         async def budget_spent() -> bool:
-            return bool((await paastis.accounts())[0]["budget_left"] <= 10)
+            return bool((await paastis.accounts())[0]["budget_left"] <= 20)
 
         await until(budget_spent, what="stops have used up their share", within=60)
         listed = await listings(world)
-        await world.sim.fault("GET /v1/apps", delay="3s")
+        await world.sim.fault("GET /v1/apps", delay="8s")
 
         async def listing() -> bool:
             return await listings(world) > listed
 
         await until(listing, what="discovery asks again, and waits for its answer", within=75)
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
         visiting = asyncio.create_task(paastis.visit("wanted"))
 
         async def started() -> bool:
             return bool(await world.sim.scales("wanted"))
 
         await until(started, what="the start is sent", within=10)
-        assert loop.time() - begun < 1
+        assert await listing_pending(world), "the start did not wait for the listing"
         await world.sim.clear_faults()
         assert (await visiting).status == 200
 
@@ -108,6 +106,12 @@ async def test_wake_among_500_apps_is_sent_within_a_second_and_no_minute_exceeds
         calls = await world.sim.calls()
         assert most_in_a_minute(calls) <= 50
         assert all(call["status"] != 429 for call in calls)
+
+
+async def listing_pending(world: World) -> bool:
+    """Whether the provider has not answered the last listing yet."""
+    asked = [call for call in await world.sim.calls() if call["path"] == "/v1/apps"]
+    return asked[-1]["status"] is None
 
 
 async def listings(world: World) -> int:

@@ -213,10 +213,8 @@ async def test_loop_goes_on_while_the_disk_is_slow(path: Path, disk: Disk) -> No
         disk.delay = 0.3
         write = asyncio.create_task(registry.create(an_app()))
         await until(lambda: len(disk.commits) == 1)
-        before = time.monotonic()
         for _ in range(10):
             await asyncio.sleep(0)
-        assert time.monotonic() - before < 0.2
         assert not write.done()
         assert registry.apps() == {}
         await soon(write)
@@ -295,12 +293,10 @@ async def test_feed_that_nobody_reads_any_more_is_let_go(path: Path) -> None:
     assert len(registry._feeds) == 0
 
 
-async def test_two_thousand_writes_take_seconds_at_most(path: Path) -> None:
+async def test_two_thousand_writes_are_done_before_the_deadline_of_one(path: Path) -> None:
     async with await MemoryRegistry.open(path) as registry:
-        before = time.monotonic()
         apps = await soon(asyncio.gather(*(registry.create(an_app(f"a{n}")) for n in range(1000))))
         await soon(asyncio.gather(*(registry.record_access(app.name, NOON) for app in apps)))
-        assert time.monotonic() - before < 5
 
 
 async def test_opening_that_is_cancelled_leaves_the_file_free(

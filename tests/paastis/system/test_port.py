@@ -465,9 +465,7 @@ async def test_events_end_when_the_port_closes(api: SystemApi) -> None:
         session.get(f"http://127.0.0.1:{port.port}/events") as response,
     ):
         await event(response)
-        started = asyncio.get_running_loop().time()
         await soon(port.aclose())
-        assert asyncio.get_running_loop().time() - started < 1
         assert await soon(response.content.read()) == b""
 
 
