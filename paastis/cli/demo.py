@@ -77,6 +77,8 @@ async def _demo(
         finally:
             telling.cancel()
             await asyncio.wait({telling})
+        if not telling.cancelled():
+            telling.result()  # it ended by itself: say why
     console.print("Ended.")
     return True
 

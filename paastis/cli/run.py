@@ -65,8 +65,11 @@ async def _run(config: Config) -> None:
     ) as parts:
         introducing = asyncio.create_task(_introduce(parts, open_console()))
         await stop.wait()
-        introducing.cancel()
+        if not introducing.done():
+            introducing.cancel()
         await asyncio.wait({introducing})
+        if not introducing.cancelled():
+            introducing.result()
 
 
 def stop_on_signals(stop: asyncio.Event) -> None:
