@@ -306,9 +306,10 @@ async def test_opening_that_is_cancelled_leaves_the_file_free(
     loop = asyncio.get_running_loop()
 
     def slow(path: Path) -> StateFile:
+        state = real(path)  # it holds the lock from here, so only its end lets the next one in
         loop.call_soon_threadsafe(entered.set)
         time.sleep(0.05)
-        return real(path)
+        return state
 
     monkeypatch.setattr(StateFile, "open", slow)
     opening: asyncio.Task[MemoryRegistry] = asyncio.create_task(MemoryRegistry.open(path))
