@@ -120,6 +120,7 @@ class Discovery:
             log.warning("registry", extra={"account": account.name, "error": str(error)})
         except Exception:
             log.exception("unexpected fault", extra={"account": account.name})
+            self._tools.metrics.errors.labels("discovery").inc()
         self._on_listing(account.name, self._tools.now() - began, complete)
 
     def _failed(self, reason: Reason, words: str) -> None:
