@@ -83,3 +83,7 @@ class UnknownApp(RegistryError):
 
 class RegistryUnavailable(RegistryError):
     """The registry cannot be read or written now; a write may or may not have happened."""
+
+
+class Forgotten(RegistryError):
+    """The registry does not know this proxy any more: stops no longer wait for it. Register again."""

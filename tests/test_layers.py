@@ -85,6 +85,8 @@ TEMPTING = [
     ("controller.reconciler", "httpx", "provider-client"),
     ("controller.reconciler", "sqlite3", "state-file"),
     ("paastis.rule", "cronsim", "cron"),
+    ("controller.reconciler", "kubernetes", "cluster"),
+    ("paastis.registry.memory", "kopf", "cluster"),
     ("paastis.system.server", "click", "terminal"),
     ("controller.reconciler", "rich", "terminal"),
     ("proxy.upstream", "paastis.providers.http", "visitors"),

@@ -24,6 +24,8 @@ class Change:
     name: str
     app: App | None
     position: int
+    last: App | None = None
+    """Of a record that was removed: how it was last known, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,9 @@ class Registry(Protocol):
     async def heartbeat(self, proxy: str, *, position: int) -> None:
         """Say that this proxy lives and how far it has read; position 0 before it lists.
 
-        Raises `RegistryUnavailable`.
+        After position 0 was told, the mirror shows every write that came before that heartbeat.
+        Raises `Forgotten` where a later position comes from a proxy that the registry does not
+        know (any more): it has to begin again with 0. Raises `RegistryUnavailable`.
         """
         ...
 
