@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+GO ?= go
 JOBS ?= auto
 ARGS ?=
 
@@ -11,11 +12,12 @@ INSTALL = $(PIP) install --quiet --constraint constraints.txt
 EDITABLE = --build-constraint constraints.txt --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint format constraints clean
+.PHONY: help demo test cluster-tools bench lint format constraints clean
 
 help:
 	@echo "make demo    show the main job on a simulated provider; ARGS=--once plays it and ends"
 	@echo "make test    run the tests; ARGS are pytest's, for example ARGS='-k drain -n0'"
+	@echo "make cluster-tools  build a Kubernetes to test with, once; takes ten minutes, and Go"
 	@echo "make bench   measure wakes on the simulated provider; asserts nothing"
 	@echo "make lint    check style, types, layers and the Dockerfile"
 	@echo "make format  put the code into the shape that lint wants"
@@ -27,6 +29,9 @@ demo: $(VENV)/.with-paastis
 
 test: $(VENV)/.with-dev
 	$(VENV)/bin/python -m pytest -n $(JOBS) $(ARGS)
+
+cluster-tools:
+	@GO=$(GO) $(PYTHON) -m tests.cluster.tools
 
 bench: $(VENV)/.with-dev
 	$(VENV)/bin/python -m bench.wakes
