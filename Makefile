@@ -31,7 +31,7 @@ test: $(VENV)/.with-dev
 	$(VENV)/bin/python -m pytest -n $(JOBS) $(ARGS)
 
 cluster-tools:
-	@GO=$(GO) $(PYTHON) -m tests.cluster.tools
+	@GO="$(GO)" $(PYTHON) -m tests.cluster.tools
 
 bench: $(VENV)/.with-dev
 	$(VENV)/bin/python -m bench.wakes

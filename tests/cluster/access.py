@@ -203,22 +203,24 @@ class Cluster:
         """What the namespace controller does elsewhere; finalizers of objects are not waited for."""
         self.request("DELETE", f"/api/v1/namespaces/{name}")
         for path in self._collections(name):
-            left = self.request("DELETE", path).get("items", [])
-            for item in left:
+            for item in self._unless_gone("DELETE", path).get("items", []):
                 if item["metadata"].get("finalizers"):
-                    self._release(f"{path}/{item['metadata']['name']}")
+                    released = {"metadata": {"finalizers": None}}
+                    self._unless_gone("PATCH", f"{path}/{item['metadata']['name']}", released)
         namespace = self.request("GET", f"/api/v1/namespaces/{name}")
         namespace["spec"]["finalizers"] = []
         self.request("PUT", f"/api/v1/namespaces/{name}/finalize", namespace)
 
-    def _release(self, path: str) -> None:
+    def _unless_gone(self, method: str, path: str, patch: object = None) -> dict[str, Any]:
+        """A call about something that others may take away at this moment."""
         try:
-            self.request(
-                "PATCH", path, {"metadata": {"finalizers": None}}, content_type=MERGE_PATCH
-            )
+            kind = MERGE_PATCH if patch is not None else "application/json"
+            answer: dict[str, Any] = self.request(method, path, patch, content_type=kind)
         except ApiError as gone:
             if gone.status != 404:
                 raise
+            return {}
+        return answer
 
     def _collections(self, namespace: str) -> list[str]:
         """The paths of everything that a namespace can hold and that can be deleted."""
@@ -230,19 +232,9 @@ class Cluster:
         return [
             f"{root}/namespaces/{namespace}/{resource['name']}"
             for root in roots
-            for resource in self._resources(root)
+            for resource in self._unless_gone("GET", root).get("resources", [])
             if resource["namespaced"] and "deletecollection" in resource["verbs"]
         ]
-
-    def _resources(self, root: str) -> list[dict[str, Any]]:
-        """None for a group that another test takes away at this moment."""
-        try:
-            found: list[dict[str, Any]] = self.request("GET", root)["resources"]
-        except ApiError as gone:
-            if gone.status != 404:
-                raise
-            return []
-        return found
 
     def audited(self, user: str) -> list[dict[str, Any]]:
         """What a service account's full name was seen to ask for so far, oldest first."""

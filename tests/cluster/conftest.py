@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from tests.cluster.access import Cluster
 
-CRDS = tools.HERE.parents[2] / "crds"
-
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -72,7 +70,7 @@ def namespace(cluster: Cluster) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def crds(cluster: Cluster) -> None:
     """Our own resources can be used in the shared cluster."""
-    cluster.apply_crds(CRDS)
+    cluster.apply_crds(tools.OUR_CRDS)
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +89,7 @@ def service_monitors(cluster: Cluster) -> None:
 def own_cluster(cluster_programs: Path, tmp_path: Path) -> Iterator[Server]:
     """A server for this test alone, which it may stop, start and freeze; `.cluster` is the way to it.
 
-    It has no resources of ours: `own_cluster.cluster.apply_crds(CRDS)` adds them.
+    It has no resources of ours: `own_cluster.cluster.apply_crds(tools.OUR_CRDS)` adds them.
     """
     with Server(tmp_path / "cluster", cluster_programs) as server:
         yield server

@@ -32,6 +32,7 @@ PROGRAMS = ("kube-apiserver", "etcd", "kubectl", "helm")
 HTTP_ROUTES = f"crds/httproutes-{GATEWAY_API}.yaml"
 SERVICE_MONITORS = f"crds/servicemonitors-{PROMETHEUS_OPERATOR}.yaml"
 CRDS = (HTTP_ROUTES, SERVICE_MONITORS)
+OUR_CRDS = HERE.parents[2] / "crds"
 
 
 def cache() -> Path:

@@ -177,7 +177,7 @@ def main() -> None:
         go = Go(found)
         say(
             f"Building Kubernetes {KUBERNETES}, etcd {ETCD} and helm {HELM} into {into}.\n"
-            "On two cores this takes ten minutes and 4 GB of Go's cache, and is done once."
+            "On two cores this takes ten minutes and 6 GB of Go's caches, and is done once."
         )
         for name in missing(into, (*PROGRAMS, *CRDS)):
             began = time.monotonic()
