@@ -8,14 +8,12 @@ that reads the files.
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from io import StringIO
 from ipaddress import ip_network
 from pathlib import Path
 
-from dotenv.parser import parse_stream
-
 from paastis.config import values
 from paastis.config.accounts import AVAILABLE_PROVIDERS, PROVIDERS, AccountConfig
+from paastis.config.files import read_files
 from paastis.config.options import Config, ControllerConfig, HookConfig, ProxyConfig, SystemConfig
 from paastis.config.reader import Reader, unknown_variables
 from paastis.config.rules_file import FileContent, parse_rules_file
@@ -100,56 +98,20 @@ def read_config(
     Either file may be missing, but not one that was named. Raises ConfigError, also for files that
     cannot be read.
     """
-    problems: list[str] = []
-    dotenv = _parse_dotenv(_read_text(directory / ".env", ".env", problems) or "", problems)
-    named = Reader((overrides or {}, environ, dotenv)).given("PAASTIS_CONFIG")
-    name = named or "paastis.yml"
-    rules_text = None
-    if "\x00" in name:
-        problems.append("PAASTIS_CONFIG: the path holds a NUL character")
-    else:
-        before = len(problems)
-        rules_text = _read_text(directory / name, name, problems)
-        if named and rules_text is None and len(problems) == before:
-            problems.append(f"PAASTIS_CONFIG: there is no file {name!r}; expected rules in it")
+    files = read_files(directory, environ=environ, overrides=overrides)
     try:
         config = load_config(
             environ=environ,
-            dotenv=dotenv,
-            rules_text=rules_text,
-            rules_path=name,
+            dotenv=files.dotenv,
+            rules_text=files.rules_text,
+            rules_path=files.rules_path,
             overrides=overrides,
         )
     except ConfigError as error:
-        raise ConfigError([*problems, *error.problems]) from None
-    if problems:
-        raise ConfigError(problems)
+        raise ConfigError([*files.problems, *error.problems]) from None
+    if files.problems:
+        raise ConfigError(files.problems)
     return config
-
-
-def _read_text(path: Path, name: str, problems: list[str]) -> str | None:
-    """The text of a file; None where there is none, or where that was a problem."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        problems.append(f"{name}: cannot be read: {error.strerror or error}")
-    except UnicodeDecodeError as error:
-        problems.append(f"{name}: not text in UTF-8 (byte {error.start + 1})")
-    return None
-
-
-def _parse_dotenv(text: str, problems: list[str]) -> dict[str, str]:
-    """The variables of a `.env` file. `${…}` stays as it is: hooks are shell commands."""
-    found = {}
-    for binding in parse_stream(StringIO(text)):
-        if binding.error:
-            # The line itself is not shown: it may hold a token.
-            problems.append(f".env, line {binding.original.line}: cannot be read as NAME=value")
-        elif binding.key is not None and binding.value is not None:
-            found[binding.key] = binding.value
-    return found
 
 
 def _accounts(reader: Reader, file: FileContent, *, insecure: bool) -> tuple[AccountConfig, ...]:

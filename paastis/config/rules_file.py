@@ -89,11 +89,12 @@ class FileContent:
 
 
 def parse_rules_file(
-    text: str, *, name: str, variable: Lookup, insecure: bool, problems: list[str]
+    text: str, *, name: str, variable: Lookup | None, insecure: bool, problems: list[str]
 ) -> FileContent:
     """Read the text of a file called `name`; what is wrong is added to `problems`.
 
-    `variable` looks up an environment variable; `insecure` allows http API addresses everywhere.
+    `variable` looks up an environment variable, None leaves the accounts out; `insecure` allows
+    http API addresses everywhere.
     """
     if len(text) > _LONGEST_FILE:
         problems.append(f"{name}: {len(text)} characters; expected at most {_LONGEST_FILE}")
@@ -119,14 +120,14 @@ def parse_rules_file(
 
     def token_from(environment_variable: str) -> Secret:
         variables.append(values.variable(environment_variable))
-        given = variable(environment_variable)
+        given = variable(environment_variable) if variable else None
         if not given:
             raise ValueError(f"the variable {environment_variable} is not set; expected a token")
         return values.secret(given)
 
     accounts = tuple(
         account
-        for fields in top.mappings("accounts", _ACCOUNT_KEYS)
+        for fields in (top.mappings("accounts", _ACCOUNT_KEYS) if variable else ())
         if (account := _account(fields, token_from, insecure))
     )
     rules = tuple(
