@@ -116,13 +116,21 @@ def wanted_awake(situation: Situation, now: datetime) -> tuple[Reason, datetime 
         return Reason.AWAKE_UNTIL, until
     if policy.power is Power.ALWAYS_ON and not _against_a_persons_hand(app):
         return Reason.ALWAYS_ON, None
-    if policy.mode is Mode.WAKE_ALL and _we_stopped_it(app):
+    if policy.mode is Mode.WAKE_ALL and stopped_by_us(app):
         return Reason.WAKE_ALL, None
     if policy.schedule is not None and _keep_awake_window_open(app, policy.schedule, now):
         return Reason.KEEP_AWAKE_WINDOW, next_change(policy.schedule, now)
     if app.wake_asked:
         return Reason.WAKE_ASKED, None
     return None
+
+
+def stopped_by_us(app: App) -> bool:
+    """Whether it is not awake and the last stop was ours: nobody else's, and not found so."""
+    if app.phase not in {Phase.ASLEEP, Phase.FAILED, Phase.STOPPING, Phase.STARTING}:
+        return False
+    others = {Reason.STOPPED_BY_HAND, Reason.FOUND_STOPPED}
+    return app.snapshot is not None and app.phase_reason not in others
 
 
 def idle_from(situation: Situation, now: datetime) -> datetime:
@@ -173,14 +181,6 @@ def _keep_awake_window_open(app: App, schedule: Schedule, now: datetime) -> bool
     # Each window by itself: another one that opened or closed since has not reopened this one.
     changes = (next_change(Schedule(zone, awake=(window,)), stopped_at) for window in windows)
     return any(change is not None and change <= now for change in changes)
-
-
-def _we_stopped_it(app: App) -> bool:
-    """The last stop was ours: nobody else stopped it, and it was not found so."""
-    if app.phase not in {Phase.ASLEEP, Phase.FAILED, Phase.STOPPING, Phase.STARTING}:
-        return False
-    others = {Reason.STOPPED_BY_HAND, Reason.FOUND_STOPPED}
-    return app.snapshot is not None and app.phase_reason not in others
 
 
 def _doubtful_from(situation: Situation) -> datetime | None:

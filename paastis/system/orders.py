@@ -5,14 +5,15 @@ with the version that was read, and read again a few times if somebody else was 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
-from paastis.app import App, Overrides, Phase
+from paastis.app import App, AppChange, Overrides, Phase
+from paastis.config.values import did_you_mean
 from paastis.errors import Conflict, PaastisError, UnknownApp
 from paastis.policy import Power
-from paastis.registry.port import Registry
 
 ATTEMPTS = 6
 """A record is written every few seconds at most; who loses six times meets something else."""
@@ -24,6 +25,18 @@ LEAST_RESOLUTIONS = 3
 """As in the decision: no idle time is shorter than three access resolutions."""
 
 
+class Records(Protocol):
+    """What orders need of a registry. After a `Conflict` the record must be read again in time."""
+
+    def apps(self) -> Mapping[str, App]:
+        """All records, by name."""
+        ...
+
+    async def update(self, name: str, change: AppChange, *, seen_version: int) -> App:
+        """Replace the fields in `change`; see the registry's port."""
+        ...
+
+
 class Ambiguous(PaastisError):
     """Several apps have that name; their records' names are in the message."""
 
@@ -32,7 +45,7 @@ class Pointless(PaastisError):
     """The app's policy outranks the order, so it would change nothing."""
 
 
-def find(registry: Registry, name: str) -> App:
+def find(registry: Records, name: str) -> App:
     """The app with that record name, or else the only one with that remote name.
 
     Raises `UnknownApp`, `Ambiguous`.
@@ -45,14 +58,15 @@ def find(registry: Registry, name: str) -> App:
     if not found:
         found = [app for app in apps.values() if app.app_name == name]
     if not found:
-        raise UnknownApp(f"No app is called {name!r}.")
+        names = {app.app_name for app in apps.values()}
+        raise UnknownApp(f"No app is called {name!r}{did_you_mean(name, names) or '.'}")
     if len(found) > 1:
         names = ", ".join(sorted(app.name for app in found))
         raise Ambiguous(f"Several apps are called {name!r}; use one of these names: {names}.")
     return found[0]
 
 
-async def wake(registry: Registry, name: str, *, now: datetime) -> App:
+async def wake(registry: Records, name: str, *, now: datetime) -> App:
     """Keep the app awake for one idle time from now; answers with the record.
 
     Raises `UnknownApp`, `Ambiguous`, `Pointless`, `Conflict`, `RegistryUnavailable`.
@@ -69,7 +83,7 @@ async def wake(registry: Registry, name: str, *, now: datetime) -> App:
     return await _write(registry, name, order)
 
 
-async def sleep(registry: Registry, name: str) -> App:
+async def sleep(registry: Records, name: str) -> App:
     """Put the app to sleep now, until somebody wakes it; answers with the record.
 
     Raises `UnknownApp`, `Ambiguous`, `Pointless`, `Conflict`, `RegistryUnavailable`.
@@ -91,7 +105,7 @@ def _refuse_unmanaged(app: App) -> None:
         )
 
 
-async def _write(registry: Registry, name: str, order: Callable[[App], Overrides]) -> App:
+async def _write(registry: Records, name: str, order: Callable[[App], Overrides]) -> App:
     pause = PAUSE
     for attempt in range(1, ATTEMPTS + 1):
         app = find(registry, name)

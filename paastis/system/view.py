@@ -4,7 +4,7 @@ Times are ISO 8601 in UTC, settings that are spans are written as in the configu
 measured spans are seconds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -12,14 +12,18 @@ from typing import Any
 
 from paastis.app import App
 from paastis.durations import format_duration
-from paastis.system.port import AccountStatus, Instance
+from paastis.system.port import AccountStatus, Instance, Outlook
 
 Json = dict[str, Any]
 
 
 def app_view(app: App, instance: Instance) -> Json:
+    """One app of a running program."""
+    return record_view(app, instance.outlook(app), instance.addresses(app))
+
+
+def record_view(app: App, outlook: Outlook, addresses: Sequence[str]) -> Json:
     """One app: what the record says, where it is reached, and what is decided about it."""
-    outlook = instance.outlook(app)
     view: Json = {
         "name": app.name,
         "app_name": app.app_name,
@@ -33,7 +37,7 @@ def app_view(app: App, instance: Instance) -> Json:
         "cycle": app.cycle,
         "url": app.url,
         "hosts": app.hosts,
-        "addresses": instance.addresses(app),
+        "addresses": tuple(addresses),
         "created_at": app.created_at,
         "last_access_time": app.last_access_time,
         "last_activity": app.last_activity,
