@@ -31,7 +31,7 @@ GROUPS: Mapping[str, tuple[Variable, ...]] = {
             "PROVIDER_NAME",
             "Where the apps run: `scalingo`. (`heroku` and `clever-cloud` are not available yet.)",
             example="scalingo",
-            required="unless `paastis.yml` has accounts",
+            required="unless `paastis.yml` has accounts, or they are resources in a cluster",
         ),
         Variable(
             "PROVIDER_REGION",
@@ -231,14 +231,40 @@ GROUPS: Mapping[str, tuple[Variable, ...]] = {
             "3001",
             "9090",
         ),
+        Variable(
+            "CONTROLLER_PROBE_PORT",
+            "In a cluster: the port on which the controller's watch on the resources answers "
+            "`/healthz`, for a liveness probe.",
+            "3002",
+            "9091",
+        ),
     ),
     "Registry": (
         Variable(
             "REGISTRY_TYPE",
-            "Where paastis keeps what it knows: `in-memory`. (`redis` and `kubernetes` are not "
+            "Where paastis keeps what it knows: `in-memory`, for `paastis run`, or `kubernetes`, for "
+            "`paastis controller` and `paastis proxy`: then accounts and rules are resources, too, "
+            "and `PAASTIS_MODE` and most `PROVIDER_` variables do nothing. (`redis` is not "
             "available yet.)",
             "in-memory",
-            "in-memory",
+            "kubernetes",
+        ),
+        Variable(
+            "REGISTRY_KUBERNETES_NAMESPACE",
+            "The namespace whose resources are managed. Without it, that of the Pod, or of the "
+            "kubeconfig's context.",
+            example="paastis",
+        ),
+        Variable(
+            "POD_NAME",
+            "Name of the Pod that a program runs in, from the downward API. With `POD_UID`, the "
+            "proxy's heartbeat goes when its Pod goes.",
+            example="paastis-proxy-7d4b9-x2x5q",
+        ),
+        Variable(
+            "POD_UID",
+            "The Pod's `metadata.uid`, from the downward API.",
+            example="4ae2c1f0-3b1d-4c43-a6e3-0f8d1d4f6a11",
         ),
         Variable(
             "REGISTRY_STATE_FILE",

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from paastis.config import values
 from paastis.config.accounts import AVAILABLE_PROVIDERS, PROVIDERS, AccountConfig
+from paastis.config.cluster import cluster_config, hook_rules, without_effect
 from paastis.config.files import read_files
 from paastis.config.options import Config, ControllerConfig, HookConfig, ProxyConfig, SystemConfig
 from paastis.config.reader import Reader, unknown_variables
@@ -54,10 +55,11 @@ def load_config(
     reader = Reader(sources)
     insecure = reader.read("PROVIDER_ALLOW_INSECURE", values.flag, default=False)
     file = FileContent()
+    file_name = rules_path or "paastis.yml"
     if rules_text is not None:
         file = parse_rules_file(
             rules_text,
-            name=rules_path or "paastis.yml",
+            name=file_name,
             variable=reader.given,
             insecure=insecure,
             problems=reader.problems,
@@ -65,9 +67,11 @@ def load_config(
     proxy = _proxy(reader)
     hooks = _hooks(reader)
     registry_type = _registry_type(reader)
+    in_cluster = registry_type == "kubernetes"
+    ignored = reader.listing("REGISTRY_IGNORED_APPS", values.pattern)
     config = Config(
-        accounts=_accounts(reader, file, insecure=insecure),
-        rules=file.rules,
+        accounts=() if in_cluster else _accounts(reader, file, ignored, insecure=insecure),
+        rules=hook_rules(file) if in_cluster else file.rules,
         defaults=Settings(
             max_idle_time=reader.optional("START_AND_STOP_MAX_IDLE_TIME", values.idle_time)
         ),
@@ -78,13 +82,18 @@ def load_config(
         registry_type=registry_type,
         state_file=_state_file(reader),
         redis_url=_redis_url(reader, registry_type),
+        cluster=cluster_config(reader),
+        ignored_apps=ignored,
+        allow_insecure=insecure,
         logging_level=reader.read("LOGGING_LEVEL", values.choice(_LEVELS), "INFO"),
         logging_format=reader.read(
             "LOGGING_FORMAT", values.choice({"text": "text", "json": "json"}), "text"
         ),
-        warnings=unknown_variables(sources, {*file.variables, *hooks.pass_env}),
+        warnings=unknown_variables(sources, {*file.variables, *hooks.pass_env})
+        + (without_effect(reader, file, file_name) if in_cluster else ()),
     )
     _check_rules(config, reader)
+    _check_ports(config, reader)
     if reader.problems:
         raise ConfigError(reader.problems)
     return config
@@ -114,7 +123,9 @@ def read_config(
     return config
 
 
-def _accounts(reader: Reader, file: FileContent, *, insecure: bool) -> tuple[AccountConfig, ...]:
+def _accounts(
+    reader: Reader, file: FileContent, ignored: tuple[str, ...], *, insecure: bool
+) -> tuple[AccountConfig, ...]:
     """The accounts of the file, and the one of the environment; what holds for all, added."""
     accounts: dict[str, AccountConfig] = {}
     for account in file.accounts:
@@ -134,7 +145,6 @@ def _accounts(reader: Reader, file: FileContent, *, insecure: bool) -> tuple[Acc
     for account in accounts.values():
         _check_account(reader, account)
     mode = reader.optional("PAASTIS_MODE", values.member(Mode))
-    ignored = reader.listing("REGISTRY_IGNORED_APPS", values.pattern)
     return tuple(
         replace(
             account,
@@ -186,6 +196,15 @@ def _check_rules(config: Config, reader: Reader) -> None:
             if names and name not in names:
                 hint = did_you_mean(name, names) or f"; expected one of {', '.join(names)}"
                 reader.problems.append(f"{rule.source}: there is no account {name!r}{hint}")
+
+
+def _check_ports(config: Config, reader: Reader) -> None:
+    probe = config.controller.probe_port
+    if config.registry_type == "kubernetes" and probe == config.system.port:
+        reader.refuse(
+            "CONTROLLER_PROBE_PORT",
+            f"{probe} is the system API's ROUTING_SYSTEM_API_PORT; expected another one",
+        )
 
 
 def _proxy(reader: Reader) -> ProxyConfig:
@@ -257,6 +276,9 @@ def _controller(reader: Reader) -> ControllerConfig:
             default.access_resolution,
             high=LONGEST_RESOLUTION,
         ),
+        probe_port=reader.read(
+            "CONTROLLER_PROBE_PORT", values.integer(1, 65535), default.probe_port
+        ),
     )
 
 
@@ -280,9 +302,10 @@ def _registry_type(reader: Reader) -> str:
         values.choice({name: name for name in ("in-memory", "redis", "kubernetes")}),
         "in-memory",
     )
-    if kind != "in-memory":
+    if kind == "redis":
         reader.refuse(
-            "REGISTRY_TYPE", f"{kind!r} is not available in this version; expected in-memory"
+            "REGISTRY_TYPE",
+            f"{kind!r} is not available in this version; expected in-memory or kubernetes",
         )
     return kind
 

@@ -78,6 +78,19 @@ class ControllerConfig:
     """The least time between the decision to stop an app and its stop."""
     access_resolution: timedelta = DEFAULT_RESOLUTION_FLOOR
     """The floor of every app's access resolution."""
+    probe_port: int = 3002
+    """In a cluster: where the watch on the resources says that it is alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """Where in a Kubernetes cluster the registry is, and who this program is there."""
+
+    namespace: str | None = None
+    """None: the Pod's own, or that of the kubeconfig's context."""
+    pod_name: str | None = None
+    pod_uid: str | None = None
+    """Both from the downward API; None outside a Pod."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +98,9 @@ class Config:
     """Everything that can be configured."""
 
     accounts: tuple[AccountConfig, ...]
+    """Empty in a cluster, where they are resources."""
     rules: tuple[Rule, ...] = ()
-    """In the order of their file."""
+    """In the order of their file. In a cluster only those with hooks, and nothing but these."""
     defaults: Settings = Settings()
     """What the environment says for all apps; a field that it leaves open has `Policy`'s value."""
     proxy: ProxyConfig = ProxyConfig()
@@ -97,6 +111,11 @@ class Config:
     state_file: Path | None = Path("paastis.db")
     """None: nothing survives a restart."""
     redis_url: Secret | None = None
+    cluster: ClusterConfig = ClusterConfig()
+    ignored_apps: tuple[str, ...] = ()
+    """Names, or patterns matched whole, to leave alone in every account; `accounts` have them."""
+    allow_insecure: bool = False
+    """Whether an API address may be http beyond this machine."""
     logging_level: str = "INFO"
     """A level name of `logging`."""
     logging_format: Literal["text", "json"] = "text"

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 from paastis.config import Config, load_config, read_config
 from paastis.config.environment import VARIABLES
-from paastis.config.options import ControllerConfig, HookConfig, ProxyConfig, SystemConfig
+from paastis.config.options import (
+    ClusterConfig,
+    ControllerConfig,
+    HookConfig,
+    ProxyConfig,
+    SystemConfig,
+)
 from paastis.errors import ConfigError
 from paastis.policy import Mode, Settings
 from paastis.rule import Hooks
@@ -92,6 +98,11 @@ def test_every_value_is_read() -> None:
             "ROUTING_SYSTEM_API_PORT": "9090",
             "REGISTRY_TYPE": "in-memory",
             "REGISTRY_STATE_FILE": "/data/state.db",
+            "REGISTRY_KUBERNETES_NAMESPACE": "paastis",
+            "POD_NAME": "paastis-proxy-7d4b9-x2x5q",
+            "POD_UID": "4ae2c1f0-3b1d",
+            "CONTROLLER_PROBE_PORT": "9091",
+            "PROVIDER_ALLOW_INSECURE": "true",
             "REGISTRY_IGNORED_APPS": "paastis, billing-.*",
             "REGISTRY_REDIS_URL": "redis://:password@localhost:6379",
             "HOOKS_BEFORE_START": "echo 1",
@@ -137,12 +148,15 @@ def test_every_value_is_read() -> None:
             answer_timeout=5 * seconds,
         ),
         system=SystemConfig(host="127.0.0.1", port=9090, api_enabled=True, token=Secret("abc")),
-        controller=ControllerConfig("*/5 * * * *", 1 * seconds, 2 * seconds),
+        controller=ControllerConfig("*/5 * * * *", 1 * seconds, 2 * seconds, probe_port=9091),
         hooks=HookConfig(
             Hooks("echo 1", "echo 2", "echo 3", "echo 4"), 5 * seconds, ("SLACK_URL", "LANG")
         ),
         state_file=Path("/data/state.db"),
         redis_url=Secret("redis://:password@localhost:6379"),
+        cluster=ClusterConfig("paastis", "paastis-proxy-7d4b9-x2x5q", "4ae2c1f0-3b1d"),
+        ignored_apps=("paastis", "billing-.*"),
+        allow_insecure=True,
         logging_level="WARNING",
         logging_format="json",
     )
@@ -230,8 +244,11 @@ def test_ignored_apps_are_names_or_whole_patterns() -> None:
         ("PROVIDER_SCALINGO_API_URL", "https://a:99999", "expected https://<host>"),
         ("PROVIDER_SCALINGO_AUTH_URL", "https://user:pw@a.example.com", "leave it out"),
         ("PROVIDER_SCALINGO_AUTH_URL", "http://localhost.example.com", "unencrypted"),
-        ("REGISTRY_TYPE", "redis", "not available in this version; expected in-memory"),
-        ("REGISTRY_TYPE", "kubernetes", "not available in this version; expected in-memory"),
+        ("REGISTRY_TYPE", "redis", "not available in this version; expected in-memory or"),
+        ("REGISTRY_KUBERNETES_NAMESPACE", "No_Good", "is not a namespace"),
+        ("POD_NAME", "a/b", "is not the name of a Pod"),
+        ("POD_UID", "?", "is not a UID"),
+        ("CONTROLLER_PROBE_PORT", "0", "from 1 to 65535"),
         ("REGISTRY_TYPE", "memory", "expected one of in-memory"),
         ("REGISTRY_IGNORED_APPS", "a(", "is not a regular expression"),
         ("REGISTRY_REDIS_URL", "http://x", "redis://<host>"),
@@ -426,3 +443,53 @@ def test_any_values_give_a_configuration_or_a_config_error(given_values: dict[st
 def test_any_file_gives_a_configuration_or_a_config_error(text: str) -> None:
     with contextlib.suppress(ConfigError):
         load(file=text)
+
+
+# --- in a cluster -----------------------------------------------------------------------------
+
+IN_CLUSTER = {"REGISTRY_TYPE": "kubernetes"}
+
+
+def test_cluster_needs_no_account() -> None:
+    config = load(IN_CLUSTER, minimal=False)
+
+    assert config == Config(accounts=(), registry_type="kubernetes")
+
+
+def test_what_does_nothing_in_a_cluster_is_told() -> None:
+    file = """
+accounts: [{name: a, provider: scalingo, api_token: x}]
+rules: [{pattern: a-.*, power: always-on}]
+"""
+    config = load({**IN_CLUSTER, "PAASTIS_MODE": "manage"}, file=file)
+
+    assert config.accounts == ()
+    assert config.rules == ()
+    variables, accounts, rules = config.warnings
+    assert variables.startswith("PROVIDER_NAME, PROVIDER_SCALINGO_API_TOKEN, PAASTIS_MODE do ")
+    assert TOKEN not in variables
+    assert "accounts do nothing" in accounts
+    assert "rules export" in rules
+
+
+def test_hooks_of_the_file_count_in_a_cluster() -> None:
+    file = "rules: [{pattern: a-.*, power: always-on, hooks: {before_stop: ./ask.sh}}]"
+    config = load(IN_CLUSTER, file=file, minimal=False)
+
+    (rule,) = config.rules
+    assert (rule.pattern, rule.settings) == ("a-.*", Settings())
+    assert rule.hooks == Hooks(before_stop="./ask.sh")
+
+
+def test_rules_for_accounts_that_are_resources_are_not_refused() -> None:
+    file = "rules: [{pattern: a-.*, accounts: [prod], hooks: {before_stop: ./ask.sh}}]"
+
+    assert load(IN_CLUSTER, file=file, minimal=False).rules[0].accounts == ("prod",)
+
+
+def test_probe_and_system_api_need_two_ports_in_a_cluster_alone() -> None:
+    both = {"CONTROLLER_PROBE_PORT": "9000", "ROUTING_SYSTEM_API_PORT": "9000"}
+
+    assert load(both).controller.probe_port == 9000
+    (problem,) = problems({**IN_CLUSTER, **both})
+    assert problem.startswith("CONTROLLER_PROBE_PORT: 9000 is the system API's")
