@@ -87,3 +87,19 @@ class RegistryUnavailable(RegistryError):
 
 class Forgotten(RegistryError):
     """The registry does not know this proxy any more: stops no longer wait for it. Register again."""
+
+
+class Missing(RegistryError):
+    """The Kubernetes API knows no such object, or no such kind: it was deleted, or never made."""
+
+
+class Forbidden(RegistryError):
+    """The Kubernetes API does not let us do that: a person must give us the right."""
+
+
+class Refused(RegistryError):
+    """The Kubernetes API understood and refused: the same call will be refused again."""
+
+
+class Expired(RegistryError):
+    """The Kubernetes API has no history from that version on any more: list again."""
