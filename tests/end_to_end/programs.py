@@ -108,6 +108,7 @@ class Program:
     def __init__(
         self, name: str, arguments: Sequence[str], *, directory: Path, settings: Mapping[str, str]
     ) -> None:
+        self.name = name
         self.arguments = list(arguments)
         self.directory = directory
         self.settings = dict(settings)
@@ -274,28 +275,21 @@ class Answer:
     """How long it took."""
 
 
-class Paastis(Program):
-    """`paastis run` on the simulator, as visitors and its command line meet it."""
+class Served(Program):
+    """A program that serves visitors on one port, health and metrics on another."""
 
     def __init__(
         self,
-        directory: Path,
+        name: str,
         http: aiohttp.ClientSession,
         *,
         arguments: Sequence[str],
+        directory: Path,
         settings: Mapping[str, str],
+        ports: tuple[int, int],
     ) -> None:
-        self.port, self.system_port = free_port(), free_port()
-        super().__init__(
-            "paastis",
-            [
-                *("run", "--host", "127.0.0.1", "--port", str(self.port)),
-                *("--set", f"ROUTING_SYSTEM_API_PORT={self.system_port}"),
-                *arguments,
-            ],
-            directory=directory,
-            settings=settings,
-        )
+        super().__init__(name, arguments, directory=directory, settings=settings)
+        self.port, self.system_port = ports
         self._http = http
 
     @property
@@ -311,7 +305,7 @@ class Paastis(Program):
     async def start(self) -> None:
         """Launch, and wait until it is ready."""
         self.launch()
-        await until(self.ready, what="paastis is ready")
+        await until(self.ready, what=f"{self.name} is ready")
 
     async def ready(self) -> bool:
         """What /readyz says; fails if the program has ended."""
@@ -345,6 +339,37 @@ class Paastis(Program):
         ) as answer:
             body = await answer.text(errors="replace")
         return Answer(answer.status, answer.headers, body, time.monotonic() - begun)
+
+    async def metrics(self) -> str:
+        """What Prometheus would read."""
+        async with self._http.get(f"{self.system_url}/metrics") as answer:
+            return await answer.text()
+
+
+class Paastis(Served):
+    """`paastis run` on the simulator, as visitors and its command line meet it."""
+
+    def __init__(
+        self,
+        directory: Path,
+        http: aiohttp.ClientSession,
+        *,
+        arguments: Sequence[str],
+        settings: Mapping[str, str],
+    ) -> None:
+        port, system_port = free_port(), free_port()
+        super().__init__(
+            "paastis",
+            http,
+            arguments=[
+                *("run", "--host", "127.0.0.1", "--port", str(port)),
+                *("--set", f"ROUTING_SYSTEM_API_PORT={system_port}"),
+                *arguments,
+            ],
+            directory=directory,
+            settings=settings,
+            ports=(port, system_port),
+        )
 
     async def _ask(self, method: str, path: str) -> Any:
         socket_path = str(self.directory / "paastis.db.sock")
@@ -387,11 +412,6 @@ class Paastis(Program):
             raise
         assert found is not None
         return found
-
-    async def metrics(self) -> str:
-        """What Prometheus would read."""
-        async with self._http.get(f"{self.system_url}/metrics") as answer:
-            return await answer.text()
 
     async def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Another command of ours with the same directory and environment."""
