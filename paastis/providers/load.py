@@ -1,7 +1,7 @@
 """Finds a provider's adapter by name, among those of every installed distribution.
 
 An adapter is a class named by an entry point of the group `paastis.providers`. Besides the port it has
-two ways in: `from_config(account, now=…)`, and `stopped_verdict(status, headers)`, which proxies call
+two ways in: `from_config(account, now=…, before=…)`, and `stopped_verdict(status, headers)`, which proxies call
 without credentials.
 """
 
@@ -28,8 +28,12 @@ class ProviderClass(Protocol):
         *,
         now: Callable[[], datetime],
         on_call: CallMeter | None = None,
+        before: Provider | None = None,
     ) -> Provider:
-        """The adapter for an account, not connected yet. Raises ConfigError."""
+        """The adapter for an account, not connected yet. Raises ConfigError.
+
+        `before` is the one that it takes the place of, whose calls count as its own.
+        """
         ...
 
     def stopped_verdict(self, status: int, headers: Mapping[str, str]) -> Verdict:
@@ -53,15 +57,18 @@ def open_provider(
     *,
     now: Callable[[], datetime],
     on_call: CallMeter | None = None,
+    before: Provider | None = None,
 ) -> Provider:
     """The adapter for a configured account. It connects when it is first asked something.
 
-    `on_call` is told of every call, for metrics.
+    `on_call` is told of every call, for metrics. `before` is the one that it takes the place of: the
+    provider counts both one's calls together, and so do we.
 
     Raises ConfigError for an unknown provider, missing credentials or a refused address.
     """
     try:
-        return provider_class(account.provider).from_config(account, now=now, on_call=on_call)
+        adapter = provider_class(account.provider)
+        return adapter.from_config(account, now=now, on_call=on_call, before=before)
     except ValueError as refused:
         raise ConfigError(f"account {account.name!r}: {refused}") from None
 

@@ -26,6 +26,7 @@ from paastis.providers.port import (
     Limits,
     Listing,
     OpenOperation,
+    Provider,
     Receipt,
     Remote,
     Urgency,
@@ -66,13 +67,14 @@ class Scalingo:
         allow_insecure: bool = False,
         transport: Transport | None = None,
         on_call: CallMeter | None = None,
+        budget: Budget | None = None,
     ) -> None:
         check = url(insecure=allow_insecure)
         auth_url = check(auth_url or AUTH_URL)
         self._account = account
         self._auth_url = auth_url
         self._now = now
-        self._budget = Budget(calls_per_minute)
+        self._budget = budget or Budget(calls_per_minute)
         self._http = ProviderHttp(
             "Scalingo",
             budget=self._budget,
@@ -109,12 +111,17 @@ class Scalingo:
         *,
         now: Callable[[], datetime],
         on_call: CallMeter | None = None,
+        before: Provider | None = None,
     ) -> Self:
         """The adapter for a configured account. Raises ConfigError without the API token."""
         token = account.credentials.get("api_token")
         if not token:
             raise ConfigError(f"account {account.name!r}: Scalingo needs an API token")
         given = [urlsplit(address) for address in account.urls.values()]
+        calls = account.calls_per_minute or CALLS_PER_MINUTE
+        budget: Budget | None = None
+        if isinstance(before, Scalingo) and before.budget().per_minute == calls:
+            budget = before._budget
         return cls(
             account=account.name,
             token=token,
@@ -124,7 +131,8 @@ class Scalingo:
             api_url=account.urls.get("api"),
             auth_url=account.urls.get("auth"),
             operation_timeout=account.operation_timeout,
-            calls_per_minute=account.calls_per_minute or CALLS_PER_MINUTE,
+            calls_per_minute=calls,
+            budget=budget,
             # The configuration lets such an address through only where a person allowed it.
             allow_insecure=any(
                 parts.scheme == "http" and not is_loopback(parts.hostname or "") for parts in given

@@ -602,3 +602,15 @@ async def test_account_is_opened_from_its_configuration(platform: ScalingoPlatfo
 def test_account_without_token_is_a_mistake_in_the_configuration() -> None:
     with pytest.raises(ConfigError, match=r"'main'.*API token"):
         Scalingo.from_config(AccountConfig(name="main", provider="scalingo"), now=now)
+
+
+async def test_successor_goes_on_with_the_calls_of_the_one_before() -> None:
+    first = AccountConfig("main", "scalingo", credentials={"api_token": Secret("tk-us-a")})
+    second = replace(first, credentials={"api_token": Secret("tk-us-b")})
+    other_limit = replace(second, calls_per_minute=30)
+
+    before = Scalingo.from_config(first, now=now)
+
+    assert Scalingo.from_config(second, now=now, before=before)._budget is before._budget
+    assert Scalingo.from_config(second, now=now)._budget is not before._budget
+    assert Scalingo.from_config(other_limit, now=now, before=before).budget().per_minute == 30
