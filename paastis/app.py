@@ -132,6 +132,8 @@ class Overrides:
     awake_until: datetime | None = None
     sleep_for: int | None = None
     """The cycle that a person wants ended now."""
+    problems: tuple[str, ...] = ()
+    """Sentences about what they said that cannot be used, and counts as not said."""
 
 
 @dataclass(frozen=True, slots=True)

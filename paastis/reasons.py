@@ -115,19 +115,20 @@ class Reason(StrEnum):
     """Its processes crash."""
     SEEN_RUNNING = "SeenRunning"
     """A look at the provider found it running."""
+    RECORD_RESTORED = "RecordRestored"
+    """Its record was deleted although the app is there, and was created again."""
+
+    MANAGED = "Managed"
+    """paastis looks after it."""
+    OBSERVED = "Observed"
+    """paastis decides for it, shows what it would do, and touches nothing."""
+    OVERRIDE_DROPPED = "OverrideDropped"
+    """An override on the app's own resource cannot be used, so it counts as not said."""
 
     # --- accounts
     REACHABLE = "Reachable"
     UNREACHABLE = "ProviderUnreachable"
     CREDENTIALS_REFUSED = "CredentialsRefused"
-    SPEC_INVALID = "SpecInvalid"
-    """What the PaastisAccount or PaastisRule says cannot be used; the message says why."""
-    SECRET_MISSING = "SecretMissing"
-    """The account's Secret, or the token in it, is not there: nothing can be asked or done."""
-    SECRET_FORBIDDEN = "SecretForbidden"
-    """The controller may not read the account's Secret."""
-    DUPLICATE = "Duplicate"
-    """An older account has the same credentials' owner at the same provider; this one rests."""
     RATE_LIMITED = "RateLimited"
     BUDGET_SHORT = "BudgetShort"
     """Discovery is stretched, since the calls left are kept for visitors."""
@@ -136,8 +137,26 @@ class Reason(StrEnum):
     INCOMPLETE_LISTING = "IncompleteListing"
     WAITING_FOR_PROXY = "WaitingForProxy"
     """A stop waits for a proxy that has not agreed, or is silent."""
+    ACCOUNT_INVALID = "AccountInvalid"
+    """What the account says cannot be used; its apps are left as they are."""
+    SECRET_MISSING = "SecretMissing"  # noqa: S105 (a word)
+    """The Secret that holds the account's credentials is not there."""
+    SECRET_FORBIDDEN = "SecretForbidden"  # noqa: S105 (a word)
+    """paastis may not read the Secret that holds the account's credentials."""
+    SECRET_INVALID = "SecretInvalid"  # noqa: S105 (a word)
+    """The Secret is there, but holds no credentials that can be used."""
+    DUPLICATE = "Duplicate"
+    """An older account has the same credentials, so this one does nothing."""
+    NOT_TRIED = "NotTried"
+    """The provider has not been asked yet."""
 
     # --- rules and routes
+    VALID = "Valid"
+    """The rule can be used as it is."""
+    RULE_INVALID = "RuleInvalid"
+    """A field of the rule cannot be used, so it counts as not said."""
+    PATTERN_INVALID = "PatternInvalid"
+    """The rule's pattern cannot be used, so it applies to no app."""
     TEMPLATE_DROPPED = "TemplateDropped"
     """A rule's template refers to a group which took no part in the match."""
     HOST_CLAIMED = "HostClaimed"
@@ -160,3 +179,7 @@ class Reason(StrEnum):
     UNKNOWN_HOST = "UnknownHost"
     BAD_HOST = "BadHost"
     SHUTTING_DOWN = "ShuttingDown"
+
+    # --- words of others
+    UNKNOWN = "Unknown"
+    """A reason that only another version of paastis knows."""

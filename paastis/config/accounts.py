@@ -27,6 +27,8 @@ class AccountConfig:
     mode: Mode = Mode.MANAGE
     regions: tuple[str, ...] = ()
     """Empty: the provider's default region."""
+    organisations: tuple[str, ...] = ()
+    """Ids of the organisations whose apps are meant, at providers that have them; empty: all."""
     credentials: Mapping[str, Secret] = field(default_factory=dict)
     """`api_token` for scalingo and heroku."""
     urls: Mapping[str, str] = field(default_factory=dict)
@@ -36,6 +38,8 @@ class AccountConfig:
     calls_per_minute: int | None = None
     """None: the adapter's own."""
     max_idle_time: timedelta | None = None
+    discovery_interval: timedelta | None = None
+    """How often its apps are listed; None: START_AND_STOP_CHECKING_INTERVAL_CRON says."""
     ignored_apps: tuple[str, ...] = ()
     """Names, or patterns matched whole."""
     only_apps: tuple[str, ...] = ()
