@@ -118,6 +118,17 @@ class Metrics:
             ["kind", "outcome"],
             registry=registry,
         )
+        self.registry_lists = Counter(
+            "paastis_registry_lists",
+            "Complete lists that were read from the Kubernetes API, by kind of resource.",
+            ["resource"],
+            registry=registry,
+        )
+        self._staleness = Gauge(
+            "paastis_registry_staleness_seconds",
+            "How long nothing was heard from the registry; up to 60 when nothing happens.",
+            registry=registry,
+        )
 
         # --- controller
         self.reconciler_queue = Gauge(
@@ -167,6 +178,10 @@ class Metrics:
     def loop_age(self, loop: str) -> float:
         """Seconds since `turn(loop)`. Raises KeyError for a loop that never came round."""
         return self._monotonic() - self._turns[loop]
+
+    def watch_registry(self, staleness: Callable[[], float]) -> None:
+        """Show how old the registry's news are (seconds), asked for when metrics are read."""
+        self._staleness.set_function(staleness)
 
     def watch_apps(self, apps: Callable[[], Iterable[App]]) -> None:
         """Show how many apps each account has in each phase, counted when metrics are read."""

@@ -188,9 +188,9 @@ class Cluster:
         finally:
             response.close()
 
-    async def get(self, resource: Resource, name: str) -> Object:
+    async def get(self, resource: Resource, name: str, *, deadline: float | None = None) -> Object:
         """One object as it is now."""
-        return await self._call("GET", self._path(resource, name))
+        return await self._call("GET", self._path(resource, name), deadline=deadline)
 
     # --- writing
 
