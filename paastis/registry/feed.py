@@ -20,7 +20,7 @@ class Feed(AsyncIterator[Change]):
         self._ended = False
 
     def push(self, change: Change) -> None:
-        """Add a change; positions must come in growing order."""
+        """Add a change; positions must never fall."""
         self._pending[change.name] = change
         self._pending.move_to_end(change.name)
         self._news.set()

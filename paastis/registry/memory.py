@@ -21,7 +21,7 @@ from types import MappingProxyType, TracebackType
 from typing import Self
 
 from paastis.app import App, AppChange
-from paastis.errors import Conflict, RegistryUnavailable, UnknownApp
+from paastis.errors import Conflict, Forgotten, RegistryUnavailable, UnknownApp
 from paastis.metrics import Metrics
 from paastis.registry.codec import encode
 from paastis.registry.feed import Feed
@@ -283,7 +283,8 @@ class MemoryRegistry:
             if wanted is not None or found is not None:
                 staged.position += 1
                 staged.rows[write.name] = row
-                staged.changes[write.name] = Change(write.name, wanted, staged.position)
+                last = found if wanted is None else None
+                staged.changes[write.name] = Change(write.name, wanted, staged.position, last)
             elif earlier is not None:
                 staged.changes[write.name] = earlier
             staged.answers.append((write, wanted))
@@ -311,6 +312,8 @@ class MemoryRegistry:
 
     async def heartbeat(self, proxy: str, *, position: int) -> None:
         """See the port."""
+        if position > 0 and proxy not in self._heartbeats:
+            raise Forgotten(f"The registry does not know the proxy {proxy}.")
         self._heartbeats[proxy] = (position, self._monotonic())
 
     async def goodbye(self, proxy: str) -> None:

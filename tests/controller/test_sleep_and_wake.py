@@ -228,6 +228,7 @@ async def test_proxy_that_is_behind_keeps_the_app_awake(awake: Installation) -> 
 
 
 async def test_silent_proxy_blocks_the_stop_and_is_named(awake: Installation) -> None:
+    await awake.registry.heartbeat("proxy-1", position=0)
     await awake.registry.heartbeat("proxy-1", position=10**6)
     await awake.pass_time(timedelta(minutes=1))
     await awake.override(sleep_for=awake.app().cycle)
@@ -246,6 +247,7 @@ async def test_silent_proxy_blocks_the_stop_and_is_named(awake: Installation) ->
 async def test_proxy_is_no_longer_waited_for_when_the_drain_is_called_off(
     awake: Installation,
 ) -> None:
+    await awake.registry.heartbeat("proxy-1", position=0)
     await awake.registry.heartbeat("proxy-1", position=10**6)
     await awake.pass_time(timedelta(minutes=1))
     await awake.override(sleep_for=awake.app().cycle)

@@ -17,7 +17,7 @@ from typing import TypeVar
 import pytest
 
 from paastis.app import App, Formation, Identity, Phase, Process, Snapshot
-from paastis.errors import Conflict, RegistryUnavailable, UnknownApp
+from paastis.errors import Conflict, Forgotten, RegistryUnavailable, UnknownApp
 from paastis.registry.port import Change, Registry
 
 T = TypeVar("T")
@@ -245,7 +245,9 @@ class RegistryContract:
         await until(lambda: registry.position() >= before.version)
         feed = registry.changes()
         after = await registry.create(an_app("after"))
-        assert await next_change(feed) == Change("after", after, after.version)
+        seen = await read_until(feed, after.version)
+        assert seen[-1] == Change("after", after, after.version)
+        assert {change.name for change in seen} == {"after"}
 
     async def test_feed_shows_changes_in_order_with_growing_positions(
         self, registry: Registry, second_view: Registry
@@ -269,6 +271,22 @@ class RegistryContract:
         assert (change.name, change.app) == ("shop", None)
         assert change.position > created.version
         await until(lambda: registry.position() >= change.position)
+
+    async def test_removal_tells_how_the_record_was_last(
+        self, registry: Registry, second_view: Registry
+    ) -> None:
+        created = await registry.create(an_app())
+        await until(lambda: "shop" in second_view.apps())
+        feed = second_view.changes()
+        last = await registry.update(
+            "shop", {"phase": Phase.ASLEEP, "snapshot": SAVED}, seen_version=created.version
+        )
+        await registry.remove("shop", seen_version=last.version)
+        seen = await read_until(feed, last.version + 1)
+        told = seen[-1].last
+        assert told is not None
+        assert replace(told, version=last.version) == last
+        assert all(change.last is None for change in seen[:-1])
 
     async def test_reader_at_a_position_has_seen_every_write_up_to_it(
         self, registry: Registry, second_view: Registry
@@ -309,12 +327,12 @@ class RegistryContract:
         first, second = registry.changes(), registry.changes()
         created = await registry.create(an_app())
         for feed in (first, second):
-            assert (await next_change(feed)).app == created
+            assert (await read_until(feed, created.version))[-1].app == created
 
     async def test_closing_ends_the_feeds(self, registry: Registry) -> None:
         feed, waiting = registry.changes(), registry.changes()
         created = await registry.create(an_app())
-        assert (await next_change(waiting)).app == created
+        assert (await read_until(waiting, created.version))[-1].app == created
         blocked = asyncio.ensure_future(anext(waiting))
         await asyncio.sleep(0)
         await soon(registry.aclose())
@@ -337,17 +355,50 @@ class RegistryContract:
         self, registry: Registry, second_view: Registry
     ) -> None:
         await registry.heartbeat("p1", position=0)
+        await second_view.heartbeat("p2", position=0)
         await second_view.heartbeat("p2", position=7)
         await registry.heartbeat("p1", position=9)
         found = {p.proxy: (p.position, p.silent) for p in await registry.proxies()}
         assert found == {"p1": (9, False), "p2": (7, False)}
 
+    async def test_proxy_that_begins_again_has_read_nothing(self, registry: Registry) -> None:
+        await registry.heartbeat("p1", position=0)
+        await registry.heartbeat("p1", position=9)
+        await registry.heartbeat("p1", position=0)
+        assert [p.position for p in await registry.proxies()] == [0]
+
+    async def test_mirror_shows_all_that_was_written_before_a_proxy_registered(
+        self, registry: Registry, second_view: Registry
+    ) -> None:
+        """Otherwise one that joins during a drain would forward on what it read before."""
+        created = await registry.create(an_app())
+        gone = await registry.create(an_app("gone"))
+        await registry.remove("gone", seen_version=gone.version)
+        drained = await registry.update(
+            "shop", {"phase": Phase.DRAINING}, seen_version=created.version
+        )
+        await second_view.heartbeat("p1", position=0)
+        assert dict(second_view.apps()) == {"shop": drained}
+        assert second_view.position() >= drained.version
+
+    async def test_heartbeat_of_a_proxy_that_nobody_knows_is_refused(
+        self, registry: Registry
+    ) -> None:
+        with pytest.raises(Forgotten):
+            await registry.heartbeat("p1", position=3)
+        assert await registry.proxies() == ()
+        await registry.heartbeat("p1", position=0)
+        await registry.goodbye("p1")
+        with pytest.raises(Forgotten):
+            await registry.heartbeat("p1", position=3)
+
     async def test_proxy_without_heartbeats_is_silent_and_not_forgotten(
         self, registry: Registry, pass_time: PassTime
     ) -> None:
-        await registry.heartbeat("p1", position=3)
+        await registry.heartbeat("p1", position=0)
+        assert [p.silent for p in await registry.proxies()] == [False]
         await pass_time(9)
-        await registry.heartbeat("p2", position=4)
+        await registry.heartbeat("p2", position=0)
         await pass_time(2)
         found = {p.proxy: p.silent for p in await registry.proxies()}
         assert found == {"p1": True, "p2": False}
@@ -355,7 +406,7 @@ class RegistryContract:
         assert [p.silent for p in await registry.proxies()] == [False, False]
 
     async def test_goodbye_removes_a_proxy(self, registry: Registry) -> None:
-        await registry.heartbeat("p1", position=3)
+        await registry.heartbeat("p1", position=0)
         await registry.goodbye("p1")
         await registry.goodbye("never-seen")
         assert await registry.proxies() == ()
@@ -402,8 +453,7 @@ from tests.paastis.registry.contract import SAVED, an_app
 async def main():
     registry = await opened()
     created = await registry.create(an_app())
-    await registry.create(an_app("doomed"))
-    doomed = registry.apps()["doomed"]
+    doomed = await registry.create(an_app("doomed"))
     await registry.remove("doomed", seen_version=doomed.version)
     await registry.update("shop", {"snapshot": SAVED, "cycle": 2}, seen_version=created.version)
     print("saved", flush=True)

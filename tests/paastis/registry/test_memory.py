@@ -373,7 +373,7 @@ async def test_writes_are_counted_by_kind_and_outcome() -> None:
 
 async def test_silence_begins_after_ten_seconds(clock: Clock) -> None:
     registry = MemoryRegistry(monotonic=clock)
-    await registry.heartbeat("p", position=1)
+    await registry.heartbeat("p", position=0)
     clock.seconds += 10
     assert [p.silent for p in await registry.proxies()] == [False]
     clock.seconds += timedelta(milliseconds=1).total_seconds()
