@@ -17,6 +17,8 @@ _COMMANDS = {
     "explain": "paastis.cli.apps",
     "wake": "paastis.cli.apps",
     "sleep": "paastis.cli.apps",
+    "rules": "paastis.cli.rules",
+    "wake-all": "paastis.cli.wake_all",
     "simulate": "paastis.cli.simulate",
 }
 """Command → the module that has it, imported when it is asked for: the programs are heavy."""
@@ -31,7 +33,9 @@ class _Group(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.commands and cmd_name in _COMMANDS:
-            self.add_command(getattr(import_module(_COMMANDS[cmd_name]), cmd_name))
+            self.add_command(
+                getattr(import_module(_COMMANDS[cmd_name]), cmd_name.replace("-", "_"))
+            )
         return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -57,7 +57,7 @@ def _times(view: Mapping[str, Any], now: datetime) -> Iterator[str]:
     yield f"sleeps          {ahead(view['sleeps_at'], now)}"
     again = view["decision"]["look_again_at"]
     yield f"may change      {ahead(again, now) if again else 'when something happens'}"
-    yield f"address         {', '.join(view['addresses'])}"
+    yield f"address         {', '.join(view['addresses']) or '-'}"
     yield f"app's own       {view['url'] or '-'}"
     yield f"formation       {_formation(view['formation'])}"
     if view["snapshot"] is not None:

@@ -3,15 +3,31 @@
 import os
 import random
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from paastis.config import Config, read_config
+from paastis.durations import parse_duration
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class Duration(click.ParamType[timedelta]):
+    """An option such as `90s` or `10m`; a bare number counts seconds."""
+
+    name = "DURATION"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        """The span, or click's refusal."""
+        try:
+            return parse_duration(str(value), unit=timedelta(seconds=1))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def utc_now() -> datetime:
@@ -42,13 +58,10 @@ def configuration_options(command: _Command) -> _Command:
     )(command)
 
 
-def read_settings(
+def overrides_of(
     config_file: Path | None, settings: tuple[str, ...], **named: str | None
-) -> Config:
-    """The configuration of the working directory with what the command line says.
-
-    Raises ConfigError with every problem found.
-    """
+) -> dict[str, str]:
+    """What the command line says, by name of variable; None says nothing."""
     overrides = {name: value for name, value in named.items() if value is not None}
     for setting in settings:
         name, equals, value = setting.partition("=")
@@ -57,4 +70,15 @@ def read_settings(
         overrides[name] = value
     if config_file is not None:
         overrides["PAASTIS_CONFIG"] = str(config_file)
+    return overrides
+
+
+def read_settings(
+    config_file: Path | None, settings: tuple[str, ...], **named: str | None
+) -> Config:
+    """The configuration of the working directory with what the command line says.
+
+    Raises ConfigError with every problem found.
+    """
+    overrides = overrides_of(config_file, settings, **named)
     return read_config(Path.cwd(), environ=os.environ, overrides=overrides)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from paastis.durations import parse_duration
+from paastis.cli.settings import Duration
 from paastis.errors import ConfigError
 from paastis.simulate.apps_file import read_apps
 from paastis.simulate.fleet import WorldSettings
@@ -31,18 +31,6 @@ class _Address(click.ParamType[tuple[str, int]]):
         if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
             self.fail(f"{value!r} is not an address such as 127.0.0.1:8701", param, ctx)
         return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-class _Duration(click.ParamType[timedelta]):
-    name = "DURATION"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> timedelta:
-        try:
-            return parse_duration(str(value), unit=timedelta(seconds=1))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 @click.group()
@@ -72,9 +60,9 @@ def simulate() -> None:
     type=click.Path(path_type=Path),
     help="YAML with the apps; without it, ten that show what there is to see.",
 )
-@click.option("--latency", type=_Duration(), default="0s", help="Added to every API call.")
-@click.option("--boot-time", type=_Duration(), default="3s", show_default=True)
-@click.option("--stop-time", type=_Duration(), default="1s", show_default=True)
+@click.option("--latency", type=Duration(), default="0s", help="Added to every API call.")
+@click.option("--boot-time", type=Duration(), default="3s", show_default=True)
+@click.option("--stop-time", type=Duration(), default="1s", show_default=True)
 @click.option(
     "--rate-limit",
     type=click.IntRange(min=0),
@@ -89,7 +77,7 @@ def simulate() -> None:
     help="Operations beyond this many at one time fail after they were accepted.",
 )
 @click.option("--token", default="tk-us-simulated", show_default=True, help="The API token.")
-@click.option("--token-lifetime", type=_Duration(), default="1h", show_default=True)
+@click.option("--token-lifetime", type=Duration(), default="1h", show_default=True)
 @click.option(
     "--booting",
     type=click.Choice(["page", "refuse"]),

@@ -58,8 +58,8 @@ def find(registry: Records, name: str) -> App:
     if not found:
         found = [app for app in apps.values() if app.app_name == name]
     if not found:
-        names = {app.app_name for app in apps.values()}
-        raise UnknownApp(f"No app is called {name!r}{did_you_mean(name, names) or '.'}")
+        hint = did_you_mean(name, {app.app_name for app in apps.values()})
+        raise UnknownApp(f"No app is called {name!r}{hint or '.'}")
     if len(found) > 1:
         names = ", ".join(sorted(app.name for app in found))
         raise Ambiguous(f"Several apps are called {name!r}; use one of these names: {names}.")
