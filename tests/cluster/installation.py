@@ -14,6 +14,7 @@ service account. Remember that a new leader stops nothing for its first 60 secon
   `paastis.reaches(name, *phases)` waits.
 - A person's hand: `paastis.kubectl(…)`, `paastis.apply(manifest)`, `paastis.patch(what, change)`;
   at the provider `paastis.sim` (tests/end_to_end/programs.py), which also has calls and faults.
+- More accounts: `paastis.provider(name, apps=…)`, `account_manifests(…)`.
 - The programs: `paastis.proxy`, `paastis.proxies`, `paastis.controller`, `paastis.controllers`;
   `await pod.kill()`, `.start()`, `.freeze()`, `.thaw()`, `.end()`, `.remove()`, `.ready()`, `.alive()`,
   `pod.output`; `paastis.scale("proxy", by=1)` adds one.
@@ -62,9 +63,36 @@ def account(sim: Simulator, **more: object) -> Json:
         "apiUrl": sim.url,
         "authUrl": sim.url,
         "callsPerMinute": 6000,
+        "discoveryInterval": "10s",
         "credentials": {"apiToken": TOKEN},
         **more,
     }
+
+
+def account_manifests(
+    name: str, sim: Simulator, *, token: str = TOKEN, **more: object
+) -> list[Json]:
+    """A PaastisAccount and its Secret `NAME-token`, to be applied.
+
+    The controller may read that Secret if the values' `credentialSecrets` name it.
+    """
+    spec = account(sim, **more)
+    del spec["credentials"]
+    secret = f"{name}-token"
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": secret},
+            "stringData": {"apiToken": token},
+        },
+        {
+            "apiVersion": "paastis.io/v1alpha1",
+            "kind": "PaastisAccount",
+            "metadata": {"name": name},
+            "spec": {**spec, "credentialsSecretRef": {"name": secret}},
+        },
+    ]
 
 
 class Installation(Resources):
@@ -108,6 +136,15 @@ class Installation(Resources):
     def controller(self) -> Pod:
         """The first."""
         return self.controllers[0]
+
+    async def provider(self, name: str, *, apps: Sequence[Json]) -> Simulator:
+        """One more simulated provider, with apps of its own; see `account_manifests`."""
+        directory = self.directory / name
+        directory.mkdir()
+        sim = Simulator(directory, self._http, apps=apps, options=self._world.options)
+        self._world.programs.append(sim)
+        await sim.start()
+        return sim
 
     async def deployment(self, component: str) -> Json:
         """As the API has it."""
