@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -194,13 +194,16 @@ class Installation(Resources):
 
     async def helm(self, *arguments: str | Path, check: bool = True) -> str:
         """Run helm in the namespace, with its hooks' Jobs run as Pods; what it said."""
-        async with asyncio.TaskGroup() as group:
-            jobs = group.create_task(
-                run_jobs(self.cluster, self.namespace, directory=self.directory, http=self._http)
-            )
-            command = (*arguments, f"--namespace={self.namespace}")
+        jobs = asyncio.create_task(
+            run_jobs(self.cluster, self.namespace, directory=self.directory, http=self._http)
+        )
+        command = (*arguments, f"--namespace={self.namespace}")
+        try:
             done = await asyncio.to_thread(self.cluster.helm, *command, check=check)
+        finally:
             jobs.cancel()
+            with suppress(asyncio.CancelledError):
+                await jobs
         return done.stdout + done.stderr
 
     async def install(self, values: Json) -> None:
