@@ -1,6 +1,6 @@
 """Discovery: list an account's apps, compare with the records, write the difference.
 
-Runs at the start and then as its cron expression says. A listing that takes longer, because the
+Runs at the start and then as its cron expression says, or at the account's own interval. A listing that takes longer, because the
 provider is slow or the budget short, delays the next one and is told as a condition; none is
 skipped in silence. A failed or partial listing removes nothing.
 """
@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 
 from controller.account import Account
 from controller.knowledge import FOUND_BY_INSPECTION
-from controller.policies import Policies
 from controller.settling import owes_restore, put_to_sleep_by_us
 from controller.tools import Tools
 from paastis.app import Activity, App, AppChange, Identity, Phase, Retry
@@ -37,6 +36,7 @@ INTERVALS_FRESH = 3
 LISTING_TIMEOUT = timedelta(minutes=5)
 WRITES_AT_A_TIME = 100
 LEARNT_AT_A_TIME = 500
+REMOVE_TRIES = 3
 
 DEPLOYMENT_LOOK = timedelta(minutes=1)
 """How often an app that was seen being deployed is looked at: a deployment that fails leaves no
@@ -46,6 +46,13 @@ _FAILURES = (Reason.CREDENTIALS_REFUSED, Reason.RATE_LIMITED, Reason.UNREACHABLE
 """Why there is no listing; one at a time."""
 
 
+_CHANGED = "The account was changed while its apps were listed: list again."
+
+
+class _Superseded(ProviderError):
+    """The account got another provider while the old one was asked."""
+
+
 class Discovery:
     """The discovery of one account."""
 
@@ -53,15 +60,15 @@ class Discovery:
         self,
         tools: Tools,
         account: Account,
-        policies: Policies,
         *,
+        of_new: Callable[[App], App],
         cron: str,
         touch: Callable[[str], None],
         on_listing: Callable[[str, timedelta, bool], None],
     ) -> None:
         self._tools = tools
         self._account = account
-        self._policies = policies
+        self._of_new = of_new
         self._cron = cron
         self._touch = touch
         self._on_listing = on_listing
@@ -77,17 +84,23 @@ class Discovery:
             self._asked.clear()
             began = self._tools.now()
             self._set_freshness(began)
-            await self._guarded_turn(began)
-            await self._wait(began)
+            if await self._guarded_turn(began):
+                await self._wait(began)
 
     def _set_freshness(self, now: datetime) -> None:
-        first = next_firing(self._cron, now) or now + timedelta(hours=1)
-        second = next_firing(self._cron, first) or first + timedelta(hours=1)
-        fresh_for = INTERVALS_FRESH * (second - first)
+        first = self._due_after(now)
+        fresh_for = INTERVALS_FRESH * (self._due_after(first) - first)
         self._tools.knowledge.fresh_for[self._account.name] = fresh_for
 
+    def _due_after(self, moment: datetime) -> datetime:
+        """When the listing after one at that time is due."""
+        interval = self._account.config.discovery_interval
+        if interval is not None:
+            return moment + interval
+        return next_firing(self._cron, moment) or moment + timedelta(hours=1)
+
     async def _wait(self, began: datetime) -> None:
-        due = next_firing(self._cron, began) or began + timedelta(hours=1)
+        due = self._due_after(began)
         late = self._tools.now() - due
         message = None
         if late > timedelta(0):
@@ -100,14 +113,16 @@ class Discovery:
         except TimeoutError:
             return
 
-    async def _guarded_turn(self, began: datetime) -> None:
+    async def _guarded_turn(self, began: datetime) -> bool:
+        """List once; False where that has to be done again at once."""
         account = self._account
         complete = False
         try:
-            async with asyncio.timeout(LISTING_TIMEOUT.total_seconds()):
-                listing = await account.provider.list_apps()
+            listing = await self._list()
             complete = listing.complete
             await self._take_in(listing)
+        except _Superseded:
+            return False
         except TimeoutError:
             self._failed(Reason.UNREACHABLE, "The provider does not answer.")
         except Unauthorized as error:
@@ -122,6 +137,21 @@ class Discovery:
             log.exception("unexpected fault", extra={"account": account.name})
             self._tools.metrics.errors.labels("discovery").inc()
         self._on_listing(account.name, self._tools.now() - began, complete)
+        return True
+
+    async def _list(self) -> Listing:
+        """Ask the provider. What one that was replaced meanwhile says, or fails at, is void."""
+        provider = self._account.provider
+        try:
+            async with asyncio.timeout(LISTING_TIMEOUT.total_seconds()):
+                listing = await provider.list_apps()
+        except Exception as error:
+            if provider is not self._account.provider:
+                raise _Superseded(_CHANGED) from error
+            raise
+        if provider is not self._account.provider:
+            raise _Superseded(_CHANGED)
+        return listing
 
     def _failed(self, reason: Reason, words: str) -> None:
         account = self._account
@@ -167,7 +197,7 @@ class Discovery:
         await self._learn(found, outcome, listing)
         if listing.complete:
             account.last_complete_listing = listing.sent_at
-        await self._show_policies(now)
+        account.apps = sum(app.identity.account == account.name for app in self._all().values())
         account.listed_once = True
 
     def _all(self) -> dict[str, App]:
@@ -186,11 +216,24 @@ class Discovery:
     async def _let_go(self) -> None:
         """Remove what the account no longer looks after, unless the record is still needed."""
         for app in self._all().values():
-            if app.identity.account != self._account.name or _needed(app):
+            if app.identity.account != self._account.name:
                 continue
-            if not self._account.config.covers(app.app_name):
+            if not self._account.config.covers(app.app_name) and not _needed(app):
                 log.info("let go", extra={"app": app.name, "account": self._account.name})
-                await self._remove(app)
+                await self._let_go_of(app)
+
+    async def _let_go_of(self, app: App) -> None:
+        current: App | None = app
+        for _ in range(REMOVE_TRIES):
+            if current is None or _needed(current):
+                return
+            try:
+                await self._tools.records.remove(current)
+            except Conflict:  # its policy, too, is just being renewed
+                await asyncio.sleep(0)
+                current = self._tools.records.get(app.name)
+            else:
+                return
 
     async def _carry_out(self, outcome: Plan, listing: Listing, known: list[App]) -> None:
         records = {app.name: app for app in known}
@@ -207,7 +250,7 @@ class Discovery:
 
     async def _create(self, app: App, listing: Listing, places: asyncio.Semaphore) -> None:
         async with places:
-            record = self._policies.of_new(app)
+            record = self._of_new(app)
             created = await self._quietly(self._tools.records.create(record))
         if created is not None:
             log.info(
@@ -281,21 +324,13 @@ class Discovery:
         looked_at = self._tools.knowledge.of(app.name).looked_at
         return _is_news(app, listing) and (looked_at is None or looked_at < listing.sent_at)
 
-    async def _show_policies(self, now: datetime) -> None:
-        """Write every record's policy where it changed."""
-        places = asyncio.Semaphore(WRITES_AT_A_TIME)
-        async with asyncio.TaskGroup() as group:
-            for app, change in self._policies.changes(self._all(), now):
-                group.create_task(self._refresh(app, change, places))
-
     async def forget(self) -> int:
         """Forget what a listing brings back without loss, and take one in; returns how many.
 
         A record is only begun anew, or removed, when the provider has answered: visitors are
         routed by it all the while. Raises ProviderError where it has not.
         """
-        async with asyncio.timeout(LISTING_TIMEOUT.total_seconds()):
-            listing = await self._account.provider.list_apps()
+        listing = await self._list()
         known = [app for app in self._all().values() if app.identity.account == self._account.name]
         found = {item.identity: item for item in self._found(listing, known)}
         forgotten = 0

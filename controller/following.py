@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from controller.account import Account
 from controller.looking import FAILED_LOOK_PAUSE, Looking
@@ -101,7 +101,7 @@ class Following:
         if operation.ref is None:
             if self._tools.knowledge.of(app.name).sending == operation.id:
                 return  # its call may still have to leave
-            if now - operation.sent_at >= limits.visibility:
+            if now - self._sent_at(app, operation) >= limits.visibility:
                 await self._end(app, operation, None)
                 return
         elif operation.ref == DONE_AT_ONCE:
@@ -116,6 +116,19 @@ class Following:
             message = f"The {operation.kind} takes longer than it should."
             conditions = told(app.conditions, Reason.OPERATION_OVERDUE, message, now)
             await self._tools.records.write(app, AppChange(conditions=conditions))
+
+    def _sent_at(self, app: App, operation: Operation) -> datetime:
+        """When the call had left at the latest.
+
+        The record holds the time on the clock of the one who sent it. Where that was another
+        machine, what counts is when the operation was first seen here: at the start of our term,
+        which began when no call of an earlier one could leave any more.
+        """
+        known = self._tools.knowledge.of(app.name)
+        if not self._tools.registry.shared or known.own_operation == operation.id:
+            return operation.sent_at
+        seen = known.operation_seen
+        return seen[1] if seen is not None and seen[0] == operation.id else self._tools.now()
 
     async def _end(self, app: App, operation: Operation, followed: Followed | None) -> None:
         """The call can no longer take effect: see what it led to, and close it.

@@ -61,6 +61,8 @@ class Known:
     """The last attempt to undo a stop that took effect in part is too recent."""
     busy_looks: int = 0
     """How often in a row."""
+    operation_seen: tuple[str, datetime] | None = None
+    """Id of the open operation, and when this process first saw it."""
     look_wanted: bool = False
     """A listing contradicts the record."""
     reversals: deque[datetime] = field(default_factory=deque)
@@ -91,6 +93,8 @@ class Knowledge:
         self._known: dict[str, Known] = {}
         self._keeps_awake: Mapping[str, frozenset[str]] = {}
         self._kept_awake_by: dict[str, frozenset[str]] = {}
+        self._linked = False
+        """Whether links are known. Until then no look is good enough for a stop."""
         self.steady_from: datetime | None = None
         self.fresh_for: dict[str, timedelta] = {}
         """Account → how old a look may be and still justify a stop."""
@@ -106,6 +110,7 @@ class Knowledge:
         if is_new and app.phase is Phase.UNMANAGED and app.phase_reason in _PROVIDERS_REASONS:
             known.unmanaged = app.phase_reason
         known.overrides = app.overrides
+        self._observe_operation(app, known, now)
         self._observe_demand(app, known, now)
         value = app.last_access_time
         if value is None or value == known.access_value:
@@ -114,6 +119,14 @@ class Knowledge:
         known.access_at = min(value, now) if is_new else now
         if known.demand is not None and not is_new:
             known.use_since_demand = now
+
+    @staticmethod
+    def _observe_operation(app: App, known: Known, now: datetime) -> None:
+        operation = app.open_operation
+        if operation is None:
+            known.operation_seen = None
+        elif known.operation_seen is None or known.operation_seen[0] != operation.id:
+            known.operation_seen = (operation.id, now)
 
     @staticmethod
     def _observe_demand(app: App, known: Known, now: datetime) -> None:
@@ -131,6 +144,11 @@ class Knowledge:
         known = self._known.get(name)
         return None if known is None else known.overrides
 
+    def restored(self, app: App, now: datetime) -> None:
+        """The record was deleted and created again: what was learnt of the app still holds."""
+        self.of(app.name).drain_version = None
+        self.observe(app, now)
+
     def forget(self, name: str) -> None:
         """The record is gone."""
         self._known.pop(name, None)
@@ -141,6 +159,7 @@ class Knowledge:
         for source, targets in keeps_awake.items():
             for target in targets:
                 kept_by.setdefault(target, set()).add(source)
+        self._linked = True
         self._keeps_awake = keeps_awake
         self._kept_awake_by = {name: frozenset(sources) for name, sources in kept_by.items()}
 
@@ -170,7 +189,7 @@ class Knowledge:
             app=app,
             fresh_for=self.fresh_for.get(app.identity.account, timedelta(minutes=3)),
             drain_time=self._drain_time,
-            remote_at=known.remote_at,
+            remote_at=known.remote_at if self._linked else None,
             looked_at=known.looked_at,
             inspect_not_before=known.inspect_not_before,
             deploying=known.deploying,

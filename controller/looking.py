@@ -101,7 +101,8 @@ class Looking:
         `words` are the provider's own about an operation that failed.
         """
         now = self._now()
-        wanted = wanted_awake(self._knowledge.situation(app, self._records.all()), now)
+        situation = self._knowledge.situation(self._tools.in_force(app), self._records.all())
+        wanted = wanted_awake(situation, now)
         outcome = settled(app, inspection, now, wanted=wanted is not None, words=words)
         change = AppChange(**{**(extra or {}), **outcome.change})
         conditions = change.get("conditions", app.conditions)

@@ -1,49 +1,52 @@
-"""The controller as a program: leads, then runs discovery, decisions and following side by side."""
+"""The controller as a program: waits for its turn to lead, and acts while it does.
+
+Accounts and rules may be put, replaced and dropped at any time, before, during and between terms;
+whatever changes holds for every decision from then on.
+"""
 
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from controller.account import Account
-from controller.afterwards import Afterwards
-from controller.discovery import Discovery
-from controller.following import Following
-from controller.hooks import Hooks
+from controller.happening import Happening
 from controller.knowledge import Knowledge
-from controller.looking import Looking
-from controller.policies import Policies
-from controller.reconciler import Reconciler, Verbs
-from controller.records import Records
-from controller.sending import Sending
-from controller.settling import told
-from controller.starting import Starting
-from controller.stopping import Stopping
-from controller.tools import Tools
-from paastis.app import App, AppChange
-from paastis.config import Config
+from controller.policies import Policies, RuleReport
+from controller.term import Term, World
+from paastis.app import App
+from paastis.config import AccountConfig, Config
 from paastis.decide import Decision, Situation, decide, idle_from
-from paastis.errors import RegistryError
 from paastis.metrics import Metrics
-from paastis.reasons import Reason
-from paastis.registry.port import Change, Leadership, Registry
+from paastis.providers.port import Provider
+from paastis.registry.port import Registry
+from paastis.rule import Rule
 
 log = logging.getLogger(__name__)
 
-STEADY_AFTER = timedelta(seconds=60)
-"""How long a new leader waits for the proxies elsewhere to report before it stops anything."""
-
 LAST_STEPS = timedelta(seconds=5)
 """How long actions under way may take after the order to end."""
+
+LAST_STEPS_OF_A_LOST_LEASE = timedelta(seconds=3)
+"""The same where the right to lead was lost: nobody else may lead before 4 s have passed."""
 
 ALIVE_WITHIN = timedelta(minutes=2)
 """A loop that has not turned for this long, with work waiting, is not alive."""
 
 
 class Controller:
-    """Everything that decides and acts. One leads at a time; the others wait in `run`."""
+    """Everything that decides and acts. One leads at a time; the others wait in `run`.
+
+    `announce` is told of what happens to apps; `on_news` (an account's name) after each listing and
+    whenever one of the account's conditions changes; `on_rules` when `rule_reports` may have changed;
+    `on_lead` when a term begins.
+    They are called in the event loop and must return at once.
+
+    Put all accounts and rules that there are before the first `run`: a leader leaves the apps of an
+    account that it does not know alone, and says so in their records.
+    """
 
     def __init__(
         self,
@@ -55,39 +58,115 @@ class Controller:
         now: Callable[[], datetime],
         rng: random.Random,
         metrics: Metrics,
+        announce: Callable[[Happening], None] = lambda _: None,
+        on_news: Callable[[str], None] = lambda _: None,
+        on_rules: Callable[[], None] = lambda: None,
+        on_lead: Callable[[], None] = lambda: None,
     ) -> None:
         self._registry = registry
         self._accounts = {account.name: account for account in accounts}
-        self._config = config
-        self._environ = environ
         self._now = now
-        self._rng = rng
-        self._metrics = metrics
-        self._knowledge = Knowledge(drain_time=config.controller.drain_time)
-        self._policies = Policies(config, self._accounts, self._knowledge)
-        self._records = Records(registry)
-        self._reconciler: Reconciler | None = None
-        self._discoveries: list[Discovery] = []
-        self._following = {name: asyncio.Event() for name in self._accounts}
+        self._on_news = on_news
+        self._on_lead = on_lead
+        self._policies = Policies(config, self._accounts)
+        self._world = World(
+            registry=registry,
+            config=config,
+            environ=environ,
+            accounts=self._accounts,
+            policies=self._policies,
+            metrics=metrics,
+            now=now,
+            new_id=lambda: f"{rng.getrandbits(64):016x}",
+            announce=announce,
+            on_rules=on_rules,
+            on_news=on_news,
+        )
+        self._term: Term | None = None
+        self._standing_by = Knowledge(drain_time=config.controller.drain_time)
+        for account in accounts:
+            account.on_news = on_news
+
+    # --- accounts and rules
 
     @property
     def accounts(self) -> Mapping[str, Account]:
         """The accounts, by name."""
         return self._accounts
 
+    def put_account(self, config: AccountConfig, provider: Provider) -> Provider | None:
+        """Add an account, or replace what is known by that name; it holds at once.
+
+        Returns the provider that was replaced, for its closing; None where there was none, or the
+        same. What the account has learnt (conditions, places, absences) is kept.
+        """
+        account = self._accounts.get(config.name)
+        if account is None:
+            account = Account.open(config, provider)
+            account.on_news = self._on_news
+            self._accounts[config.name] = account
+            if self._term is not None:
+                self._term.account_put(account, is_new=True, relist=True)
+            return None
+        before, replaced = account.config, account.provider
+        relist = replaced is not provider or _finds(before) != _finds(config)
+        account.config, account.provider = config, provider
+        account.slots.resize(provider.limits.operations)
+        if self._term is not None and (relist or before != config):
+            self._term.account_put(account, is_new=False, relist=relist)
+        return replaced if replaced is not provider else None
+
+    def drop_account(self, name: str) -> Provider | None:
+        """Forget an account; returns its provider, for its closing.
+
+        Its apps become `Unmanaged` with `AccountMissing`. Their records keep what is needed to bring
+        them back, and they are adopted again when the account is put again.
+        """
+        account = self._accounts.pop(name, None)
+        if account is None:
+            return None
+        if self._term is not None:
+            self._term.account_dropped(account)
+        return account.provider
+
+    def put_rules(self, rules: Sequence[Rule]) -> None:
+        """Replace all rules; they hold at once, and records show it awake apps first.
+
+        Rules of higher priority win; among equals the later one does. So rules without an order of
+        their own (resources) are to be handed over sorted by name, for a tie to end the same way
+        always. A rule whose pattern is bad is reported and breaks nothing else.
+        """
+        self._policies.put_rules(rules)
+        if self._term is not None:
+            self._term.rules_put()
+
+    def rule_reports(self) -> Mapping[str, RuleReport]:
+        """What became of each rule, by its name, as of the last time policies were renewed."""
+        return self._policies.reports
+
+    # --- for people's eyes
+
     def decision(self, app: App) -> tuple[Situation, Decision, datetime]:
-        """What would be done with that app now, and when it will be idle: for people's eyes."""
+        """What would be done with that app now, and when it will be idle."""
         now = self._now()
-        situation = self._knowledge.situation(
-            app, self._records.all(), account_known=app.identity.account in self._accounts
+        knowledge = self._term.knowledge if self._term is not None else self._standing_by
+        situation = knowledge.situation(
+            self._policies.in_force(app),
+            self._registry.apps(),
+            account_known=app.identity.account in self._accounts,
         )
         return situation, decide(situation, now), idle_from(situation, now)
 
+    @property
+    def leading(self) -> bool:
+        """Whether this process decides and acts now."""
+        return self._term is not None
+
     def alive(self) -> tuple[bool, str]:
         """Whether the loops turn."""
-        reconciler = self._reconciler
-        if reconciler is None:
+        if self._term is None:
             return True, "waiting to lead"
+        reconciler = self._term.reconciler
         turned = reconciler.turned_at
         stuck = turned is not None and self._now() - turned > ALIVE_WITHIN and reconciler.backlog
         return (False, "the reconciler does not turn") if stuck else (True, "deciding")
@@ -105,180 +184,56 @@ class Controller:
 
     async def forget(self) -> int:
         """Forget what can be rediscovered without loss, and list again; returns how many."""
-        counts = [await discovery.forget() for discovery in self._discoveries]
-        return sum(counts)
+        discoveries = tuple(self._term.discoveries.values()) if self._term is not None else ()
+        return sum([await discovery.forget() for discovery in discoveries])
 
     def look_around(self) -> None:
         """List the apps of every account now, not only when it is due."""
-        for discovery in self._discoveries:
-            discovery.ask()
+        if self._term is not None:
+            for discovery in self._term.discoveries.values():
+                discovery.ask()
+
+    # --- leading
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Lead and act until `stop` is set or the right to lead is lost."""
+        """Wait for the right to lead, and act until `stop` is set or that right is lost.
+
+        May be called again afterwards. Each term begins with fresh knowledge.
+        """
         async with self._registry.lead() as lease:
             log.info("leading")
-            lost = asyncio.Event()
+            end, lost = asyncio.Event(), asyncio.Event()
             async with asyncio.TaskGroup() as group:
-                watching = group.create_task(_set_after(lease.lost(), lost))
-                ending = group.create_task(_set_after(stop.wait(), lost))
+                watching = group.create_task(_set_after(lease.lost(), lost, end))
+                ending = group.create_task(_set_after(stop.wait(), end))
+                term = self._term = Term(self._world, lease)
+                self._on_lead()
                 try:
-                    await self._lead(lease, lost)
+                    await term.run(
+                        end,
+                        last_steps=lambda: (
+                            LAST_STEPS_OF_A_LOST_LEASE if lost.is_set() else LAST_STEPS
+                        ),
+                    )
                 finally:
+                    self._term = None
                     watching.cancel()
                     ending.cancel()
-
-    async def _lead(self, lease: Leadership, end: asyncio.Event) -> None:
-        if self._registry.shared:
-            self._knowledge.steady_from = self._now() + STEADY_AFTER
-        hooks = self._hooks()
-        afterwards = Afterwards(hooks, self._policies.hooks_of)
-        tools = self._tools(lease, hooks, afterwards)
-        looking = Looking(tools)
-        sending = Sending(tools)
-        starting = Starting(tools, looking, sending)
-        verbs = Verbs(looking, Stopping(tools, looking, sending), starting)
-        reconciler = Reconciler(
-            tools,
-            verbs,
-            self._accounts,
-            on_operation=lambda account: self._following[account].set(),
-            on_fault=self._fault,
-        )
-        self._reconciler = reconciler
-        self._metrics.reconciler_queue.set_function(lambda: reconciler.backlog)
-        for account in self._accounts.values():
-            account.slots.on_free = reconciler.touch
-        changes = self._registry.changes()
-        self._take_over(reconciler)
-        # Before the first listing, which may be long in coming: what is configured holds at once.
-        await self._renew_policies()
-        self._discoveries = [
-            Discovery(
-                tools,
-                account,
-                self._policies,
-                cron=self._config.controller.discovery_cron,
-                touch=reconciler.touch,
-                on_listing=self._listed,
-            )
-            for account in self._accounts.values()
-        ]
-        async with asyncio.TaskGroup() as group:
-            loops = [group.create_task(self._feed(changes, reconciler))]
-            loops += [group.create_task(discovery.run()) for discovery in self._discoveries]
-            loops += [
-                group.create_task(self._follow(Following(tools, account, looking), account))
-                for account in self._accounts.values()
-            ]
-            finishing = group.create_task(afterwards.run())
-            acting = group.create_task(reconciler.run(end))
-            await end.wait()
-            for loop in loops:
-                loop.cancel()
-            _, unfinished = await asyncio.wait({acting}, timeout=LAST_STEPS.total_seconds())
-            for task in unfinished:
-                task.cancel()
-            finishing.cancel()
-
-    def _hooks(self) -> Hooks:
-        return Hooks(
-            environ=self._environ,
-            pass_env=self._config.hooks.pass_env,
-            timeout=self._config.hooks.timeout,
-        )
-
-    def _tools(self, lease: Leadership, hooks: Hooks, afterwards: Afterwards) -> Tools:
-        return Tools(
-            registry=self._registry,
-            records=self._records,
-            knowledge=self._knowledge,
-            hooks=hooks,
-            hooks_of=self._policies.hooks_of,
-            lease=lease,
-            now=self._now,
-            new_id=lambda: f"{self._rng.getrandbits(64):016x}",
-            metrics=self._metrics,
-            afterwards=afterwards.note,
-            policy_change=lambda app: self._policies.change_of(app, self._now()),
-        )
-
-    def _take_over(self, reconciler: Reconciler) -> None:
-        """Take in all records; what is on its way already keeps its place."""
-        now = self._now()
-        for name, app in self._registry.apps().items():
-            self._knowledge.observe(app, now)
-            account = self._accounts.get(app.identity.account)
-            operation = app.open_operation
-            if account is not None and operation is not None:
-                account.slots.follow(name, operation.kind, draining=False)
-                self._following[account.name].set()
-            reconciler.touch(name)
-
-    async def _feed(self, changes: AsyncIterator[Change], reconciler: Reconciler) -> None:
-        async for change in changes:
-            if change.app is None:
-                self._knowledge.forget(change.name)
-                continue
-            before = self._knowledge.overrides_of(change.name)
-            self._knowledge.observe(change.app, self._now())
-            if before is not None and before.settings != change.app.overrides.settings:
-                # It holds at once, also for what the app is linked with.
-                await self._renew_policies()
-            if before is not None and before != change.app.overrides:
-                await self._end_contest(change.app)
-            if change.app.wake_asked:
-                reconciler.hurry(change.name)
-            else:
-                reconciler.touch(change.name)
-
-    async def _renew_policies(self) -> None:
-        for app, change in self._policies.changes(self._records.all(), self._now()):
-            try:
-                await self._records.write(app, change)
-            except RegistryError as error:
-                # The reconciler writes it before it does anything else with the app.
-                log.debug("policy not written", extra={"app": app.name, "error": str(error)})
-
-    async def _end_contest(self, app: App) -> None:
-        """A person has said what is to be: that ends the contest with whoever reversed us."""
-        conditions = told(app.conditions, Reason.CONTESTED, None, self._now())
-        if conditions is app.conditions:
-            return
-        self._knowledge.of(app.name).reversals.clear()
-        try:
-            await self._records.write(app, AppChange(conditions=conditions))
-        except RegistryError as error:
-            log.warning("contest not ended", extra={"app": app.name, "error": str(error)})
-
-    async def _follow(self, following: Following, account: Account) -> None:
-        """Follow open operations while there are any."""
-        wanted = self._following[account.name]
-        every = account.provider.limits.follow_every
-        while True:
-            await wanted.wait()
-            wanted.clear()
-            while following.open_apps():
-                await asyncio.sleep(every.total_seconds())
-                try:
-                    await following.round()
-                except Exception:
-                    log.exception("unexpected fault", extra={"account": account.name})
-                    self._fault("following")
-
-    def _fault(self, place: str) -> None:
-        self._metrics.errors.labels(place).inc()
-
-    def _listed(self, account: str, took: timedelta, complete: bool) -> None:
-        self._metrics.turn(f"discovery of {account}")
-        self._metrics.discovery_seconds.labels(account).observe(took.total_seconds())
-        if self._reconciler is not None:
-            self._reconciler.look_at_clock()
-        if complete:
-            done = self._accounts[account].last_complete_listing
-            if done is not None:
-                self._metrics.discovery_last_complete.labels(account).set(done.timestamp())
+            log.info("the right to lead was lost" if lost.is_set() else "led to the end")
 
 
-async def _set_after(waited: Coroutine[Any, Any, object], event: asyncio.Event) -> None:
+def _finds(config: AccountConfig) -> tuple[object, ...]:
+    """What decides which apps a listing brings, and when."""
+    return (
+        config.regions,
+        config.ignored_apps,
+        config.only_apps,
+        config.urls,
+        config.discovery_interval,
+    )
+
+
+async def _set_after(waited: Coroutine[Any, Any, object], *events: asyncio.Event) -> None:
     await waited
-    event.set()
+    for event in events:
+        event.set()

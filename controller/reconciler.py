@@ -70,6 +70,7 @@ class Reconciler:
         accounts: Mapping[str, Account],
         *,
         on_operation: Callable[[str], None],
+        on_outdated: Callable[[str], None],
         on_fault: Callable[[str], None],
     ) -> None:
         self._tools = tools
@@ -77,6 +78,7 @@ class Reconciler:
         self._showing = Showing(tools)
         self._accounts = accounts
         self._on_operation = on_operation
+        self._on_outdated = on_outdated
         self._on_fault = on_fault
         self._heap: list[tuple[datetime, int, str]] = []
         self._due: dict[str, datetime] = {}
@@ -165,10 +167,14 @@ class Reconciler:
         return taken
 
     def _turn(self, name: str, group: asyncio.TaskGroup) -> None:
-        app = self._tools.records.get(name)
-        if app is None:
+        record = self._tools.records.get(name)
+        if record is None:
             self._forget(name)
             return
+        # Decided is by the policy that holds now: what the record shows may be older.
+        app = self._tools.in_force(record)
+        if app is not record:
+            self._on_outdated(name)
         now = self._tools.now()
         account = self._accounts.get(app.identity.account)
         self._settle_places(app, account, now)
@@ -179,6 +185,11 @@ class Reconciler:
         if decision.look_again_at is not None:
             self.touch(name, max(decision.look_again_at, now))
         step = self._step(app, account, situation, decision, now)
+        if step is not None and decision.action is Action.BEGIN_DRAIN:
+            # A visitor's proxy goes by what the record shows, so it must be right before that.
+            step = self._shown_first(record) or step
+        if account is not None:
+            account.slots.pass_on()
         if step is None:
             self._resume()
             return
@@ -189,6 +200,10 @@ class Reconciler:
             return
         self._busy.add(name)
         group.create_task(self._carry_out(name, app.version, step))
+
+    def _shown_first(self, record: App) -> Step | None:
+        change = self._tools.policy_change(record)
+        return partial(self._write, record, change) if change is not None else None
 
     def _forget(self, name: str) -> None:
         for account in self._accounts.values():
@@ -272,9 +287,6 @@ class Reconciler:
         """The action to carry out, if any."""
         if app.open_operation is not None or app.phase is Phase.GONE:
             return self._look_if_wanted(app, account, now)
-        policy = self._tools.policy_change(app)
-        if policy is not None:
-            return partial(self._write, app, policy)
         reason = unmanaged_reason(situation)
         if reason is not None:
             if app.phase is Phase.UNMANAGED and app.phase_reason is reason:
@@ -297,7 +309,7 @@ class Reconciler:
         if decision.action is Action.START:
             if self._wait_until(app.name, known.start_not_before, now):
                 return None
-            if not account.slots.claim(app.name, OperationKind.START):
+            if not account.slots.claim(app.name, OperationKind.START, visitor=app.wake_asked):
                 return None  # a freed place brings it back
             return partial(verbs.starting.start, app, account, decision)
         if app.phase is Phase.DRAINING and known.drain_version != app.version:

@@ -10,16 +10,20 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import TypeVar
 
 from controller.account import Account
 from controller.settling import backed_off, entered, told
 from controller.tools import Tools, moved
 from paastis.app import App, AppChange, Operation, OperationKind, Phase
 from paastis.errors import AnswerLost, Busy, Conflict, NotFound, ProviderError
+from paastis.providers.fence import Fenced, fence
 from paastis.providers.port import Receipt
 from paastis.reasons import Reason
 
 log = logging.getLogger(__name__)
+
+_Answer = TypeVar("_Answer")
 
 DONE_AT_ONCE = "done"
 """The `ref` of an operation that the provider completed in its answer."""
@@ -45,14 +49,17 @@ class Sending:
     ) -> None:
         """Send the call that the open operation announces, and note how to follow it."""
         operation = app.open_operation
-        if operation is None or not self._tools.lease.outlives(
-            account.provider.limits.call_timeout
-        ):
-            return  # never sent: it ends like a call whose answer was lost
+        if operation is None:
+            return
         known = self._knowledge.of(app.name)
         known.own_operation = known.sending = operation.id
         try:
             operation, receipt = await self._call(call, app, account, operation)
+        except Fenced as error:
+            # Never sent: it ends like a call whose answer was lost.
+            known.own_operation = None
+            log.warning("not sent", extra={"app": app.name, "error": str(error)})
+            return
         except AnswerLost as error:
             log.warning("answer lost", extra={"app": app.name, "error": str(error)})
             return
@@ -82,18 +89,28 @@ class Sending:
         patient = operation.kind is OperationKind.START
         for pause in (*BUSY_PAUSES, None) if patient else (None,):
             try:
-                return operation, await call()
+                return operation, await self.fenced(account, call)
             except Busy:
                 if pause is None:
                     raise
                 await asyncio.sleep(pause.total_seconds())
-                if not self._tools.lease.outlives(account.provider.limits.call_timeout):
-                    raise
                 operation = replace(operation, sent_at=self._now())
                 written = await self._write_operation(app, operation)
                 if written.open_operation is None or written.open_operation.id != operation.id:
                     raise
         raise AssertionError("the last try returns or raises")
+
+    async def fenced(self, account: Account, call: Callable[[], Awaitable[_Answer]]) -> _Answer:
+        """Make a call that changes something only while the right to lead outlives it.
+
+        Checked here, and by the adapter's client once more right before each request leaves: the
+        call may wait for its turn, or ask for an address, in between. Raises `Fenced`.
+        """
+        lease = self._tools.lease
+        if not lease.outlives(account.provider.limits.call_timeout):
+            raise Fenced("The right to lead ends too soon for the call.")
+        with fence(lease.outlives):
+            return await call()
 
     async def _write_operation(self, app: App, operation: Operation) -> App:
         """Note something about the operation, whoever wrote to the record meanwhile."""

@@ -8,7 +8,7 @@ from controller.account import Account
 from controller.looking import FAILED_LOOK_PAUSE, Looking
 from controller.sending import Sending
 from controller.settling import entered, told
-from controller.tools import Tools, moved, remote_of
+from controller.tools import Tools, may_start, moved, remote_of
 from paastis.app import (
     App,
     AppChange,
@@ -79,6 +79,8 @@ class Starting:
         command = self._tools.hooks_of(app).before_start
         if command is not None:
             await self._tools.hooks.run(command, "before-start", app, decision.reason)
+        if not may_start(self._tools, app):
+            return
         starting = await self._announce_start(app, decision, guessed)
         if starting is not None:
             await self._send_start(starting, account, snapshot, urgency)
@@ -150,8 +152,11 @@ class Starting:
         if snapshot is None:
             return
         try:
-            await account.provider.enable_autoscalers(
-                remote_of(app), snapshot.autoscalers, urgency=Urgency.SCHEDULED
+            await self._sending.fenced(
+                account,
+                lambda: account.provider.enable_autoscalers(
+                    remote_of(app), snapshot.autoscalers, urgency=Urgency.SCHEDULED
+                ),
             )
         except ProviderError as error:
             self._looking.pause(app, FAILED_LOOK_PAUSE)

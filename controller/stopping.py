@@ -15,7 +15,7 @@ from controller.account import Account
 from controller.looking import FAILED_LOOK_PAUSE, Looking
 from controller.sending import Sending
 from controller.settling import entered, settled, snapshot_of
-from controller.tools import Tools, moved, remote_of
+from controller.tools import Tools, may_stop, moved, remote_of
 from paastis.app import Activity, App, AppChange, Operation, OperationKind, Phase, web_amount
 from paastis.decide import Decision
 from paastis.errors import Conflict, ProviderError
@@ -80,12 +80,7 @@ class Stopping:
         if silent or late:
             words = [f"{proxy} has fallen silent" for proxy in silent]
             words += [f"{proxy} has not agreed" for proxy in behind]
-            account.waits_for_proxies |= {app.name}
-            account.tell(
-                Reason.WAITING_FOR_PROXY,
-                f"Stops wait for proxies: {', '.join(words)}.",
-                self._now(),
-            )
+            account.waits(app.name, f"Stops wait for proxies: {', '.join(words)}.", self._now())
         self._looking.pause(app, SLOW_AGREEMENT_LOOK if silent or late else AGREEMENT_LOOK)
         return False
 
@@ -127,6 +122,9 @@ class Stopping:
             return
         if inspection.deploying or not web_amount(inspection.formation):
             await self.cancel_drain(app, Reason.DEPLOYING)
+            return
+        if not may_stop(self._tools, app):
+            await self.cancel_drain(app, Reason.PAUSED)
             return
         operation = Operation(OperationKind.STOP, self._tools.new_id(), sent_at=now)
         change = entered(app, Phase.STOPPING, decision.reason, now)

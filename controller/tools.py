@@ -11,6 +11,7 @@ from controller.knowledge import Knowledge
 from controller.records import Records
 from paastis.app import App, AppChange, Phase
 from paastis.metrics import Metrics
+from paastis.policy import Mode, Power
 from paastis.providers.port import Remote
 from paastis.reasons import Reason
 from paastis.registry.port import Leadership, Registry
@@ -39,11 +40,25 @@ class Tools:
     """Told of every start or stop of ours that came to a good end: the moment and the app."""
     policy_change: Callable[[App], AppChange | None]
     """What to write so that a record shows its policy."""
+    in_force: Callable[[App], App]
+    """The record with the policy that holds now; the very same object where that is written."""
 
 
 def remote_of(app: App) -> Remote:
     """The address of an app for provider calls."""
     return Remote(app.identity, app.app_name)
+
+
+def may_stop(tools: Tools, app: App) -> bool:
+    """Whether rules and account still let us stop it: they may have changed during an action."""
+    policy = tools.in_force(app).policy
+    return policy.mode is Mode.MANAGE and policy.power in {Power.AUTO, Power.ALWAYS_OFF}
+
+
+def may_start(tools: Tools, app: App) -> bool:
+    """The same for a start."""
+    policy = tools.in_force(app).policy
+    return policy.mode is not Mode.OBSERVE and policy.power in {Power.AUTO, Power.ALWAYS_ON}
 
 
 def moved(tools: Tools, before: App, after: App, words: str = "") -> None:

@@ -31,6 +31,7 @@ from paastis.errors import (
     Unavailable,
 )
 from paastis.providers.budget import Budget, Slot
+from paastis.providers.fence import check_fence
 from paastis.providers.port import CallMeter, Urgency
 from paastis.secret import Secret
 
@@ -134,7 +135,15 @@ class ProviderHttp:
             return await self.send_in(slot, call)
 
     async def send_in(self, slot: Slot, call: Call) -> Answer:
-        """As `send`, in a slot that the caller holds."""
+        """As `send`, in a slot that the caller holds.
+
+        A changing call raises `Fenced` where the right to act ended while it waited for its turn.
+        """
+        if self._client.is_closed:
+            # The account was replaced or dropped while the call waited.
+            raise Unavailable(f"{self._name}: the connections of this account are closed")
+        if call.changing:
+            check_fence(timedelta(seconds=call.timeout))
         slot.sent = True
         answer = await self._measured(call)
         if answer.status == httpx.codes.TOO_MANY_REQUESTS:

@@ -50,16 +50,53 @@ def test_app_that_has_a_place_does_not_take_another() -> None:
     assert slots.claim("other", START)
 
 
-def test_freed_place_is_told_to_all_who_wait_starts_first() -> None:
+def test_freed_place_is_told_to_who_is_next_visitors_first() -> None:
     slots = Slots(1)
     names = told(slots)
     slots.claim("holder", START)
     slots.claim("stop", STOP)
     slots.claim("start", START)
+    slots.claim("visited", START, visitor=True)
     slots.follow("holder", None, draining=False)
 
+    assert names == ["visited"]
+    assert not slots.awaits("visited")
+    assert slots.waiting() == ("start", "stop")
+
+
+def test_place_that_nobody_took_is_passed_on() -> None:
+    slots = Slots(1)
+    names = told(slots)
+    slots.claim("holder", START)
+    slots.claim("start", START)
+    slots.claim("stop", STOP)
+    slots.follow("holder", None, draining=False)
+    slots.pass_on()  # it was decided about "start", which wants nothing any more
+
     assert names == ["start", "stop"]
-    assert not slots.awaits("start")
+
+
+def test_visitor_goes_before_ten_thousand_who_wait() -> None:
+    slots = Slots(3)
+    names = told(slots)
+    for number in range(3):
+        slots.claim(f"holder-{number}", START)
+    for number in range(10_000):
+        slots.claim(f"app-{number}", START)
+    slots.claim("app-9999", START, visitor=True)
+    slots.follow("holder-0", None, draining=False)
+
+    assert names == ["app-9999"]
+
+
+def test_more_places_are_given_to_those_who_wait() -> None:
+    slots = Slots(1)
+    names = told(slots)
+    for number in range(4):
+        slots.claim(f"app-{number}", START)
+    slots.resize(3)
+
+    assert names == ["app-1", "app-2"]
 
 
 def test_place_is_not_freed_while_the_record_shows_the_operation() -> None:
