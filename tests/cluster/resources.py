@@ -6,14 +6,14 @@ import asyncio
 import json
 import ssl
 import subprocess
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from tests.cluster.access import MERGE_PATCH, ApiError
 from tests.end_to_end.programs import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     import aiohttp
@@ -132,33 +132,39 @@ class Resources:
         path = f"{self._path(what)}/status"
         await self.request("PATCH", path, {"status": status}, content=MERGE_PATCH)
 
-    @contextmanager
-    def watching(self, what: str) -> Iterator[Watching]:
-        """`kubectl get --watch` from now on."""
-        log = self.directory / f"watching-{what.replace('/', '-')}.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [
-                    str(self.cluster.programs / "kubectl"),
-                    *("get", what, "--watch", "--namespace", self.namespace),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=self.cluster.environment,
-            )
+    @asynccontextmanager
+    async def watching(self, what: str) -> AsyncIterator[Watching]:
+        """`kubectl get --watch` of something that there is, from now on."""
+        watch = Watching(
+            [str(self.cluster.programs / "kubectl"), "get", what, "--watch", "-n", self.namespace],
+            environment=self.cluster.environment,
+            log=self.directory / f"watching-{what.replace('/', '-')}.log",
+        )
+
+        async def begun() -> bool:
+            return len(watch.lines) > 1
+
         try:
-            yield Watching(log)
+            await until(begun, what="kubectl shows something")
+            yield watch
         finally:
-            process.kill()
-            process.wait()
+            watch.end()
 
 
 class Watching:
     """What `kubectl get --watch` has shown so far."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, command: list[str], *, environment: Mapping[str, str], log: Path) -> None:
         self._log = log
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
+            )
+
+    def end(self) -> None:
+        """Nothing more is shown."""
+        self._process.kill()
+        self._process.wait()
 
     @property
     def lines(self) -> list[str]:
