@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 import click
 
-from paastis.cli.cluster import ClusterClient, cluster_options, opened_cluster, place_of
+from paastis.cli.cluster import ClusterClient
 from paastis.cli.explanation import explanation
+from paastis.cli.place import cluster_options, opened_cluster, place_of
 from paastis.cli.settings import configuration_options, read_settings, utc_now
 from paastis.cli.tables import apps_table
 from paastis.cli.terminal import open_console

@@ -7,7 +7,7 @@ says, and otherwise what is true most of the time.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from controller.knowledge import Knowledge
@@ -20,9 +20,16 @@ from paastis.reasons import Reason
 from paastis.resources.account import PROVIDER_REACHABLE
 from paastis.resources.rule import conditions_from
 from paastis.resources.standing import READY
-from paastis.resources.values import time_from
+from paastis.resources.values import duration_from, time_from
 from paastis.rule import LinkNode, linked
 from paastis.system.port import AccountStatus, Outlook
+
+SILENT_AFTER = timedelta(minutes=15)
+"""How old the last listing on record may be before the controller is taken to be away. It is told
+once a minute, and how often apps are listed is the controller's own setting: every minute mostly."""
+
+INTERVALS_FRESH = 3
+"""As in the decision: no stop after three discovery intervals without a look."""
 
 _GOOD = frozenset({PROVIDER_REACHABLE, READY})
 """Conditions of accounts that are a problem while they do not hold; all others are one if they do."""
@@ -37,6 +44,8 @@ class AccountRecord:
     mode: str
     reachable: bool | None = None
     """None: the controller has not tried yet."""
+    discovery_interval: timedelta | None = None
+    """None: as the controller's own settings say, which are not known here."""
     budget_left: int | None = None
     last_complete_listing: datetime | None = None
     conditions: tuple[Condition, ...] = ()
@@ -45,12 +54,13 @@ class AccountRecord:
     def of(cls, resource: Mapping[str, Any]) -> Self:
         """As the resource tells. Raises ValueError with a sentence if it cannot be read."""
         spec, status = resource.get("spec") or {}, resource.get("status") or {}
-        listed = status.get("lastCompleteListing")
+        listed, interval = status.get("lastCompleteListing"), spec.get("discoveryInterval")
         return cls(
             name=resource["metadata"]["name"],
             provider=spec.get("provider", ""),
             mode=spec.get("mode", Mode.OBSERVE),
             reachable=status.get("reachable"),
+            discovery_interval=None if interval is None else duration_from(interval),
             budget_left=status.get("budgetLeft"),
             last_complete_listing=None if listed is None else time_from(listed),
             conditions=conditions_from(status),
@@ -78,6 +88,9 @@ def foreseen(
     """For any of these apps: what is decided about it now, and when it would sleep."""
     drain = ControllerConfig().drain_time
     knowledge = Knowledge(drain_time=drain)
+    for account in accounts.values():
+        if account.discovery_interval is not None:
+            knowledge.fresh_for[account.name] = INTERVALS_FRESH * account.discovery_interval
     for app in apps.values():
         knowledge.observe(app, now)
         known = knowledge.of(app.name)
@@ -115,7 +128,12 @@ def _account_known(app: App, accounts: Mapping[str, AccountRecord]) -> bool:
 
 
 def _seen_at(account: AccountRecord | None, now: datetime) -> datetime | None:
-    """When the controller last saw the apps of that account at the provider."""
-    if account is None or account.reachable is False:
-        return None if account is None else account.last_complete_listing
-    return now if account.last_complete_listing is not None else None
+    """When the controller last saw the apps of that account at the provider.
+
+    While all is well that is a moment ago, which its account's status tells with some delay.
+    """
+    if account is None or account.last_complete_listing is None:
+        return None
+    patience = max(SILENT_AFTER, INTERVALS_FRESH * (account.discovery_interval or timedelta(0)))
+    well = account.reachable is not False and now - account.last_complete_listing <= patience
+    return now if well else account.last_complete_listing

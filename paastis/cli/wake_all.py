@@ -14,14 +14,8 @@ from datetime import timedelta
 import click
 
 from paastis.app import App, Phase
-from paastis.cli.cluster import (
-    Api,
-    apps_of,
-    namespace_options,
-    opened_cluster,
-    place_of,
-    resources_of,
-)
+from paastis.cli.cluster import Api, apps_of, resources_of
+from paastis.cli.place import namespace_options, opened_cluster, place_of
 from paastis.cli.settings import Duration
 from paastis.decide import stopped_by_us
 from paastis.durations import format_duration

@@ -21,6 +21,7 @@ from paastis.config.files import read_rules
 from paastis.policy import Mode, Policy
 from paastis.reasons import Reason
 from paastis.resources.rule import rule_from
+from paastis.resources.values import time_text
 from paastis.resources.writing import spec_of, status_of
 from paastis.rule import Hooks
 from tests.paastis.factories import SNAPSHOT, an_app
@@ -95,7 +96,7 @@ class Caller:
 
     def put_account(self) -> None:
         spec = {"provider": "scalingo", "mode": "Manage", "credentialsSecretRef": {"name": "token"}}
-        status = {"reachable": True, "lastCompleteListing": "2026-03-04T11:59:00Z"}
+        status = {"reachable": True, "lastCompleteListing": time_text(datetime.now(UTC))}
         self.put("paastisaccounts", {"metadata": {"name": "main"}, "spec": spec, "status": status})
 
     def put_app(self, app: App) -> None:

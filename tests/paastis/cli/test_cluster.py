@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from paastis.app import Overrides, Phase
 from paastis.cli import apps as commands
 from paastis.cli import main
-from paastis.cli.cluster import ClusterClient, Place, place_of
+from paastis.cli.cluster import ClusterClient
+from paastis.cli.place import Place, place_of
 from paastis.errors import (
     Conflict,
     Forbidden,
@@ -25,6 +26,7 @@ from paastis.errors import (
 from paastis.policy import Policy, Power
 from paastis.reasons import Reason
 from paastis.resources.names import ACCOUNTS, APPS
+from paastis.resources.values import time_text
 from paastis.system.orders import Pointless
 from tests.paastis.cli.fake_cluster import FakeCluster, account_resource, app_resource, failing
 from tests.paastis.factories import HOUR, MINUTE, NOW, SECOND, an_app
@@ -108,6 +110,25 @@ async def test_nothing_sleeps_before_the_first_listing(cluster: FakeCluster) -> 
     assert decided(view)[:2] == ("Nothing", "RemoteUnknown")
 
 
+@pytest.mark.parametrize(
+    ("interval", "listed", "action"),
+    [
+        (None, 15 * MINUTE, "BeginDrain"),
+        (None, 15 * MINUTE + SECOND, "Nothing"),
+        ("10m", 30 * MINUTE, "BeginDrain"),
+        ("10m", 30 * MINUTE + SECOND, "Nothing"),
+    ],
+)
+async def test_nothing_sleeps_while_the_controller_is_away(
+    cluster: FakeCluster, interval: str | None, listed: timedelta, action: str
+) -> None:
+    account = account_resource(lastCompleteListing=time_text(NOW - listed))
+    account["spec"]["discoveryInterval"] = interval
+    cluster.put(ACCOUNTS, account)
+    view = await view_of(cluster, shop(last_access_time=NOW - HOUR))
+    assert view["decision"]["action"] == action
+
+
 async def test_app_without_its_account_is_left_alone(cluster: FakeCluster) -> None:
     del cluster.objects[ACCOUNTS]["main"]
     view = await view_of(cluster, shop(last_access_time=NOW - HOUR))
@@ -125,6 +146,7 @@ async def test_sleep_that_was_asked_for_waits_for_the_last_use(cluster: FakeClus
     asked = shop(last_access_time=NOW - 10 * SECOND, overrides=Overrides(sleep_for=6))
     view = await view_of(cluster, asked)
     assert decided(view)[:2] == ("Nothing", "InUse")
+    cluster.put(ACCOUNTS, account_resource(lastCompleteListing="2026-03-04T13:00:00Z"))
     later = await view_of(cluster, asked, now=NOW + HOUR)
     assert decided(later)[:2] == ("BeginDrain", "SleepAsked")
 
