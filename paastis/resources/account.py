@@ -12,7 +12,7 @@ from paastis.config.values import SECOND
 from paastis.errors import ConfigError
 from paastis.policy import Mode
 from paastis.reasons import Reason
-from paastis.resources.fields import Fields
+from paastis.resources.fields import Fields, word
 from paastis.resources.rule import conditions_from
 from paastis.resources.standing import READY, changed, condition_of
 from paastis.resources.values import news, time_text
@@ -89,7 +89,7 @@ def account_from(
     account = AccountConfig(
         name=name,
         provider=provider or "",
-        mode=fields.one("mode", values.member(Mode)) or Mode.OBSERVE,
+        mode=fields.one("mode", word(Mode)) or Mode.OBSERVE,
         regions=fields.many("regions", values.region) or (),
         organisations=fields.many("organisations", values.text) or (),
         credentials=dict(credentials),
@@ -143,6 +143,12 @@ def account_status(
     generation = (resource.get("metadata") or {}).get("generation")
     before = conditions_from(status)
     problems = tuple(conditions)
+    if problem is not None:
+        reason, message = problem
+        problems = (
+            *(one for one in problems if one.type != reason),
+            changed(reason.value, True, reason, message, before=before, now=now),
+        )
     standing = [
         changed(kind, *said, before=before, now=now)
         for kind, said in _standing(reachable, problems, problem)

@@ -5,12 +5,26 @@ that a pattern can be compiled) is found here, and one bad field takes none of t
 """
 
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 from typing import Any, TypeVar
 
-from paastis.config.values import Check
+from paastis.config.values import Check, one_of
 from paastis.resources.values import shown
 
 T = TypeVar("T")
+E = TypeVar("E", bound=StrEnum)
+
+
+def word(kind: type[E]) -> Check[E]:
+    """A member of an enumeration, spelt as the schema has it."""
+
+    def check(given: str) -> E:
+        try:
+            return kind(given)
+        except ValueError:
+            raise ValueError(one_of((member.value for member in kind), given)) from None
+
+    return check
 
 
 class Fields:

@@ -7,7 +7,6 @@ from typing import Any
 
 from paastis.config import values
 from paastis.config.values import SECOND, Check
-from paastis.durations import format_duration
 from paastis.pattern import MOST_OPEN_REPEATS_ON_VISITS, compile_pattern
 from paastis.policy import (
     IgnoreAccess,
@@ -19,8 +18,8 @@ from paastis.policy import (
     WakeSettings,
     Window,
 )
-from paastis.resources.fields import Fields
-from paastis.resources.values import exactly, given
+from paastis.resources.fields import Fields, word
+from paastis.resources.values import duration_text, exactly, given
 from paastis.schedule import check_cron, check_time_zone
 
 SCHEDULE_KEYS = ("timeZone", "awake", "sleep")
@@ -43,7 +42,7 @@ SETTINGS_KEYS = (
 def settings_from(fields: Fields, *, host: Check[str]) -> Settings:
     """What the fields of a spec say; `host` checks a host name, or a template of one."""
     return Settings(
-        power=fields.one("power", values.member(Power)),
+        power=fields.one("power", word(Power)),
         max_idle_time=fields.one("maxIdleTime", values.idle_time),
         linked_apps=fields.many("linkedApps", values.text),
         display_name=fields.one("displayName", values.text),
@@ -61,7 +60,7 @@ def settings_from(fields: Fields, *, host: Check[str]) -> Settings:
 def settings_of(settings: Settings) -> dict[str, Any]:
     """The fields of a spec that say this."""
     said: dict[str, Any] = given(
-        power=_word(settings.power),
+        power=_text(settings.power),
         maxIdleTime=_duration(settings.max_idle_time),
         linkedApps=_list(settings.linked_apps),
         displayName=settings.display_name,
@@ -73,8 +72,8 @@ def settings_of(settings: Settings) -> dict[str, Any]:
         said["schedule"] = schedule_of(settings.schedule)
     if settings.wake is not None:
         said["wake"] = given(
-            mode=_word(settings.wake.mode),
-            by=_word(settings.wake.by),
+            mode=_text(settings.wake.mode),
+            by=_text(settings.wake.by),
             timeout=_duration(settings.wake.timeout),
             pageStatus=settings.wake.page_status,
             readyPath=settings.wake.ready_path,
@@ -147,8 +146,8 @@ def _wake_from(fields: Fields | None) -> WakeSettings | None:
     if fields is None:
         return None
     return WakeSettings(
-        mode=fields.one("mode", values.member(WakeMode)),
-        by=fields.one("by", values.member(WakeBy)),
+        mode=fields.one("mode", word(WakeMode)),
+        by=fields.one("by", word(WakeBy)),
         timeout=fields.one(
             "timeout", values.duration(unit=SECOND, low=SECOND, high=timedelta(minutes=10))
         ),
@@ -177,10 +176,10 @@ def _visit_pattern(text: str) -> str:
 
 
 def _duration(span: timedelta | None) -> str | None:
-    return None if span is None else format_duration(span)
+    return None if span is None else duration_text(span)
 
 
-def _word(member: StrEnum | None) -> str | None:
+def _text(member: StrEnum | None) -> str | None:
     return None if member is None else member.value
 
 

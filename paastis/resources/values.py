@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from paastis.durations import parse_duration
+from paastis.durations import format_duration, parse_duration
 
 _SECOND = timedelta(seconds=1)
 _LONGEST_SHOWN = 80
@@ -36,6 +36,12 @@ def time_from(text: Any) -> datetime:
     if moment is None or moment.tzinfo is None:
         raise ValueError(f"{shown(text)} is not a time; expected one as in 2026-03-04T12:00:00Z")
     return moment
+
+
+def duration_text(span: timedelta) -> str:
+    """As people write it in a spec, where the schema knows no days: `90s`, `1h30m`, `48h`."""
+    hours, rest = divmod(span, timedelta(hours=1))
+    return f"{hours}h{format_duration(rest) if rest else ''}" if hours else format_duration(rest)
 
 
 def duration_from(text: Any) -> timedelta:
