@@ -18,6 +18,19 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+APP: Json = {
+    "apiVersion": "paastis.io/v1alpha1",
+    "kind": "PaastisApp",
+    "metadata": {"name": "my-app"},
+    "spec": {
+        "accountRef": {"name": "main"},
+        "appId": "5343eccd646173000a140000",
+        "region": "osc-fr1",
+        "appName": "my-app",
+    },
+}
+"""One that discovery could have found."""
+
 
 @dataclass(frozen=True)
 class Release:

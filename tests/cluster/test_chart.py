@@ -15,7 +15,7 @@ from paastis.rule import Hooks
 from tests.charts.made import CHART
 from tests.charts.values import EVERYTHING, Values, switched, switches, with_switches
 from tests.cluster.access import MERGE_PATCH, ApiError
-from tests.cluster.charts import Json, Release, environment, pods
+from tests.cluster.charts import APP, Json, Release, environment, pods
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -354,18 +354,6 @@ def test_refusal_of_a_token_does_not_show_it(release: Release, values: Values) -
 
 
 # --- its life -----------------------------------------------------------------------------------
-
-APP: Json = {
-    "apiVersion": "paastis.io/v1alpha1",
-    "kind": "PaastisApp",
-    "metadata": {"name": "my-app"},
-    "spec": {
-        "accountRef": {"name": "main"},
-        "appId": "5343eccd646173000a140000",
-        "region": "osc-fr1",
-        "appName": "my-app",
-    },
-}
 
 
 @pytest.mark.usefixtures("crds")
