@@ -11,6 +11,8 @@ from paastis.errors import ConfigError, PaastisError
 
 _COMMANDS = {
     "run": "paastis.cli.run",
+    "controller": "paastis.cli.controller",
+    "proxy": "paastis.cli.proxy",
     "demo": "paastis.cli.demo",
     "check": "paastis.cli.check",
     "apps": "paastis.cli.apps",

@@ -10,7 +10,8 @@ from rich.table import Table
 
 from controller.account import Account
 from paastis.app import Observation, Phase
-from paastis.cli.installation import check_credentials, opened_accounts, protect_secrets
+from paastis.cli.installation import check_credentials, opened_accounts
+from paastis.cli.providers import protect_secrets
 from paastis.cli.settings import configuration_options, read_settings, utc_now
 from paastis.cli.tables import phase_text
 from paastis.cli.terminal import open_console

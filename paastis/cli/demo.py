@@ -13,7 +13,7 @@ from rich.console import Console
 
 from paastis.cli.account_of_events import tell_events
 from paastis.cli.installation import Parts, installation
-from paastis.cli.run import stop_on_signals
+from paastis.cli.process import stop_on_signals
 from paastis.cli.settings import new_random, utc_now
 from paastis.cli.story import StoryFailed, play
 from paastis.cli.terminal import open_console

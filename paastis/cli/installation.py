@@ -15,17 +15,16 @@ from controller.account import Account
 from controller.program import Controller
 from paastis.app import App
 from paastis.cli.instance import addresses, instance_of
-from paastis.cli.visitors import VisitorMetrics
+from paastis.cli.providers import measured_provider, protect_secrets
+from paastis.cli.visitors import VisitorMetrics, serve_visitors, verdict_of
 from paastis.config import Config
 from paastis.errors import ConfigError, ProviderError, Unauthorized
-from paastis.logs import protect
 from paastis.metrics import Metrics
-from paastis.providers.load import open_provider, stopped_verdict_of
-from paastis.providers.port import CallMeter, Provider, Verdict
+from paastis.providers.port import Provider
 from paastis.registry.memory import MemoryRegistry
 from paastis.system.api import SystemApi
 from paastis.system.port import Instance
-from paastis.system.server import CommandSocket, SystemPort, why_not_bound
+from paastis.system.server import CommandSocket, SystemPort
 from paastis.system.unixsocket import socket_place
 from proxy.program import Proxy
 from proxy.settings import ProxySettings
@@ -52,15 +51,6 @@ class Parts:
         return addresses(self.config, app, self.proxy.port)[0]
 
 
-def protect_secrets(config: Config) -> None:
-    """Keep every configured secret out of the logs."""
-    for account in config.accounts:
-        for secret in account.credentials.values():
-            protect(secret)
-    if config.system.token is not None:
-        protect(config.system.token)
-
-
 async def check_credentials(name: str, provider: Provider) -> str | None:
     """Who the credentials belong to; None where the provider cannot be asked now.
 
@@ -85,21 +75,10 @@ async def opened_accounts(
     async with contextlib.AsyncExitStack() as stack:
         accounts: list[Account] = []
         for account in config.accounts:
-            provider = open_provider(account, now=now, on_call=_call_meter(account.name, metrics))
-            metrics.budget_left.labels(account.name).set_function(
-                lambda provider=provider: provider.budget().left  # type: ignore[misc] # its own loop variable
-            )
+            provider = measured_provider(account, now=now, metrics=metrics)
             stack.push_async_callback(provider.aclose)
             accounts.append(Account.open(account, provider))
         yield accounts
-
-
-def _call_meter(account: str, metrics: Metrics) -> CallMeter:
-    def note(method: str, status: str, seconds: float) -> None:
-        metrics.provider_calls.labels(account, method, status).inc()
-        metrics.provider_call_seconds.labels(account).observe(seconds)
-
-    return note
 
 
 @asynccontextmanager
@@ -139,7 +118,7 @@ async def installation(
         proxy = Proxy(
             registry,
             ProxySettings(config.proxy),
-            verdict=_verdict,
+            verdict=verdict_of,
             now=now,
             rng=rng,
             proxy_id=f"{socket.gethostname()}-{os.getpid()}",
@@ -163,7 +142,7 @@ async def installation(
         async with asyncio.TaskGroup() as group:
             serving = asyncio.Event()
             end_controller = asyncio.Event()
-            visitors = group.create_task(_serve_visitors(proxy, config, stop, serving))
+            visitors = group.create_task(serve_visitors(proxy, config, stop, serving))
             await serving.wait()
             deciding = group.create_task(controller.run(end_controller))
             try:
@@ -175,22 +154,3 @@ async def installation(
                 end_controller.set()
                 await asyncio.wait({deciding})
     log.info("ended")
-
-
-async def _serve_visitors(
-    proxy: Proxy, config: Config, stop: asyncio.Event, serving: asyncio.Event
-) -> None:
-    """Run the proxy; a port that cannot be had is a matter of configuration."""
-    try:
-        await proxy.run(stop, serving)
-    except OSError as error:
-        where = f"{config.proxy.host}:{config.proxy.port}"
-        raise ConfigError(
-            f"PORT: cannot listen on {where} ({why_not_bound(error)}); expected is a free port."
-        ) from error
-    finally:
-        serving.set()  # nobody waits for what did not come up
-
-
-def _verdict(provider: str, status: int, headers: Mapping[str, str]) -> Verdict:
-    return stopped_verdict_of(provider)(status, headers)

@@ -1,5 +1,6 @@
 """What the system API is told of the programs in this process."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
@@ -67,6 +68,20 @@ def account_status(account: Account, apps: int) -> AccountStatus:
     )
 
 
+def account_statuses(controller: Controller, registry: Registry) -> Sequence[AccountStatus]:
+    """How all accounts stand."""
+    owners = Counter(app.identity.account for app in registry.apps().values())
+    return [
+        account_status(account, owners[account.name]) for account in controller.accounts.values()
+    ]
+
+
+def decided(app: App, controller: Controller, config: Config) -> Outlook:
+    """What the controller would do with the app now."""
+    situation, decision, idle_at = controller.decision(app)
+    return outlook_of(app, situation, decision, idle_at, drain=config.controller.drain_time)
+
+
 def instance_of(
     config: Config,
     registry: Registry,
@@ -77,17 +92,6 @@ def instance_of(
 ) -> Instance:
     """The system API's view of a controller and a proxy in one process."""
 
-    def outlook(app: App) -> Outlook:
-        situation, decision, idle_at = controller.decision(app)
-        return outlook_of(app, situation, decision, idle_at, drain=config.controller.drain_time)
-
-    def accounts() -> Sequence[AccountStatus]:
-        owners = [app.identity.account for app in registry.apps().values()]
-        return [
-            account_status(account, owners.count(account.name))
-            for account in controller.accounts.values()
-        ]
-
     def ready() -> Health:
         if not proxy.serving:
             return False, "visitors are not served"
@@ -97,8 +101,8 @@ def instance_of(
         registry=registry,
         metrics=metrics,
         now=now,
-        outlook=outlook,
-        accounts=accounts,
+        outlook=lambda app: decided(app, controller, config),
+        accounts=lambda: account_statuses(controller, registry),
         addresses=lambda app: addresses(config, app, proxy.port),
         forget=controller.forget,
         ready=ready,

@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import resource
-import signal
 import sys
 from pathlib import Path
 
@@ -12,10 +10,12 @@ from rich.console import Console
 
 from paastis.app import Phase
 from paastis.cli.installation import Parts, installation
+from paastis.cli.process import allow_many_connections, stop_on_signals
 from paastis.cli.settings import configuration_options, new_random, read_settings, utc_now
 from paastis.cli.tables import found_table
 from paastis.cli.terminal import open_console
 from paastis.config import Config
+from paastis.errors import ConfigError
 from paastis.logs import configure_logging
 from paastis.policy import Mode
 from paastis.reasons import Reason
@@ -45,16 +45,16 @@ def run(
         HOST=host,
         PORT=port,
     )
+    if config.registry_type != "in-memory":
+        raise ConfigError(
+            f"REGISTRY_TYPE: {config.registry_type!r} is for `paastis controller` and `paastis "
+            "proxy`, which share it; `paastis run` is both in one process and keeps everything "
+            "in-memory"
+        )
     configure_logging(config.logging_level, config.logging_format, sys.stderr)
-    _allow_many_connections()
+    allow_many_connections()
     with asyncio.Runner() as runner:
         runner.run(_run(config))
-
-
-def _allow_many_connections() -> None:
-    """A held visitor is an open file: take as many as the system gives without asking."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _run(config: Config) -> None:
@@ -70,13 +70,6 @@ async def _run(config: Config) -> None:
         await asyncio.wait({introducing})
         if not introducing.cancelled():
             introducing.result()
-
-
-def stop_on_signals(stop: asyncio.Event) -> None:
-    """SIGINT and SIGTERM set the event: everything ends in order."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
 
 
 async def _introduce(parts: Parts, console: Console) -> None:

@@ -1,6 +1,15 @@
-"""The proxy's counts as metrics."""
+"""The proxy as a program has it: its counts as metrics, its port, what it asks of providers."""
 
+import asyncio
+from collections.abc import Mapping
+
+from paastis.config import Config
+from paastis.errors import ConfigError
 from paastis.metrics import Metrics
+from paastis.providers.load import stopped_verdict_of
+from paastis.providers.port import Verdict
+from paastis.system.server import why_not_bound
+from proxy.program import Proxy
 
 
 class VisitorMetrics:
@@ -30,3 +39,23 @@ class VisitorMetrics:
 
     def access_written(self, *, ok: bool) -> None:
         """An access was written, or could not be: likewise."""
+
+
+async def serve_visitors(
+    proxy: Proxy, config: Config, stop: asyncio.Event, serving: asyncio.Event
+) -> None:
+    """Run the proxy; a port that cannot be had is a matter of configuration (`ConfigError`)."""
+    try:
+        await proxy.run(stop, serving)
+    except OSError as error:
+        where = f"{config.proxy.host}:{config.proxy.port}"
+        raise ConfigError(
+            f"PORT: cannot listen on {where} ({why_not_bound(error)}); expected is a free port."
+        ) from error
+    finally:
+        serving.set()  # nobody waits for what did not come up
+
+
+def verdict_of(provider: str, status: int, headers: Mapping[str, str]) -> Verdict:
+    """What the provider's adapter makes of an answer."""
+    return stopped_verdict_of(provider)(status, headers)

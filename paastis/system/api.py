@@ -69,17 +69,24 @@ class Route:
 class SystemApi:
     """The routes and their doors.
 
-    `token` is needed where `enabled`: it raises ValueError without one.
+    `token` is needed where `enabled`: it raises ValueError without one. `read_only` is what callers
+    are told who want to change something; without it they may.
     """
 
     def __init__(
-        self, instance: Instance, *, enabled: bool = False, token: Secret | None = None
+        self,
+        instance: Instance,
+        *,
+        enabled: bool = False,
+        token: Secret | None = None,
+        read_only: str = "",
     ) -> None:
         if enabled and not token:
             raise ValueError("The system API is enabled without a token.")
         self._instance = instance
         self._enabled = enabled
         self._token = token
+        self._read_only = read_only
         self._closing = asyncio.Event()
         self._streams = 0
         self.routes: Sequence[Route] = (
@@ -159,6 +166,8 @@ class SystemApi:
     async def _answer(
         self, request: web.BaseRequest, route: Route, name: str
     ) -> web.StreamResponse:
+        if self._read_only and route.method != "GET":
+            return _problem(HTTPStatus.CONFLICT, self._read_only)
         try:
             return await route.handler(request, name)
         except UnknownApp as error:

@@ -190,7 +190,7 @@ def _schemas() -> Json:
             name=_TEXT,
             provider=_TEXT,
             mode=_TEXT,
-            reachable={"type": "boolean"},
+            reachable={"type": ["boolean", "null"]},
             message=_TEXT,
             apps=_NUMBER,
             budget_left={"type": ["integer", "null"]},

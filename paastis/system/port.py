@@ -33,7 +33,8 @@ class AccountStatus:
     name: str
     provider: str
     mode: str
-    reachable: bool
+    reachable: bool | None
+    """None: not known here."""
     message: str = ""
     """A sentence for people where something is wrong."""
     apps: int = 0

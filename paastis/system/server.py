@@ -36,11 +36,14 @@ def why_not_bound(error: OSError) -> str:
 class SystemPort:
     """Health and metrics for everybody and, where it is enabled, the API for its token.
 
-    Port 0 takes any free port; `port` says which.
+    Port 0 takes any free port; `port` says which. `variable` is where the port is configured.
     """
 
-    def __init__(self, api: SystemApi, *, host: str, port: int) -> None:
+    def __init__(
+        self, api: SystemApi, *, host: str, port: int, variable: str = "ROUTING_SYSTEM_API_PORT"
+    ) -> None:
         self._api = api
+        self._variable = variable
         self._host = host
         self._wanted_port = port
         self._runner = _runner(api.serve_port)
@@ -54,7 +57,7 @@ class SystemPort:
         except OSError as error:
             await self._runner.cleanup()
             raise ConfigError(
-                f"ROUTING_SYSTEM_API_PORT: cannot listen on {self._host}:{self._wanted_port} "
+                f"{self._variable}: cannot listen on {self._host}:{self._wanted_port} "
                 f"({why_not_bound(error)}); expected is a free port."
             ) from error
         self.port = self._runner.addresses[0][1]
