@@ -12,13 +12,13 @@ on at once.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
 from controller.accounts import Acts, Holding, Rests, Waits, holding, judge
-from controller.credentials import SecretsFollowed
+from controller.credentials import Credentials
 from controller.resources import Resource, Resources, oldest_first
 from controller.unusable import Unusable
 from paastis.config import AccountConfig
@@ -56,6 +56,16 @@ class Keeper(Protocol):
         ...
 
 
+class Secrets(Protocol):
+    """The Secrets as they are followed; see `controller.credentials.SecretsFollowed`."""
+
+    def of(self, name: str) -> Credentials | None: ...
+
+    def follow(self, names: Iterable[str]) -> None: ...
+
+    async def run(self) -> None: ...
+
+
 class Open(Protocol):
     """How a provider is opened; see `paastis.providers.load.open_provider`."""
 
@@ -79,7 +89,7 @@ class ClusterAccounts:
     def __init__(
         self,
         keeper: Keeper,
-        secrets: Callable[[Callable[[str], None]], SecretsFollowed],
+        secrets: Callable[[Callable[[str], None]], Secrets],
         *,
         open_provider: Open,
         leading: Callable[[], bool],
@@ -189,7 +199,9 @@ class ClusterAccounts:
                     pass
         self._tell(problems)
         self._waiting = {name for name, said in verdicts.items() if isinstance(said, Waits)}
-        if not self._waiting:
+        if self._waiting:
+            self._settled.clear()
+        else:
             self._settled.set()
         self._look.set()
 
@@ -232,7 +244,8 @@ class ClusterAccounts:
         held = self._held.get(config.name)
         if reason is Reason.ACCOUNT_INVALID and held is not None and held.put:
             return  # what was last said well goes on to hold
-        if held is not None and isinstance(held.provider, Unusable) and held.config == config:
+        if held is not None and held.holding is None and held.config == config:
+            assert isinstance(held.provider, Unusable)  # noqa: S101 - nothing else holds nothing
             held.provider.why = message
             return
         self._put(config, Unusable(message), None)
@@ -326,8 +339,7 @@ class ClusterAccounts:
     # --- providers that were replaced
 
     def _leave(self, provider: Provider) -> None:
-        if not isinstance(provider, Unusable):
-            self._left.append((_loop_time() + LEAVE.total_seconds(), provider))
+        self._left.append((_loop_time() + LEAVE.total_seconds(), provider))
 
     async def _close_left(self) -> None:
         now = _loop_time()

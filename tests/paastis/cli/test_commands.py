@@ -32,7 +32,7 @@ ALL = dict(commands(main))
 
 def test_the_commands_are_those_that_people_are_told_of() -> None:
     assert {" ".join(path) for path in ALL} == {
-        *("run", "demo", "check", "apps", "explain", "wake", "sleep"),
+        *("run", "controller", "proxy", "demo", "check", "apps", "explain", "wake", "sleep"),
         *("rules", "rules export", "wake-all"),
         *("simulate", "simulate scalingo"),
     }
