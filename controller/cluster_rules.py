@@ -1,7 +1,7 @@
 """The rules of a cluster, live: all PaastisRules together become what the controller has.
 
 Priorities and names decide, never the order of events: of two rules with the same priority that say
-different things about one field, the one whose name comes first in the alphabet wins.
+different things about one field, the one whose name comes last in the alphabet wins.
 """
 
 import asyncio
@@ -73,7 +73,7 @@ class ClusterRules:
                 rules.append(rule)
         self._problems = problems
         # Among equals the later one wins.
-        rules.sort(key=lambda rule: rule.name, reverse=True)
+        rules.sort(key=lambda rule: rule.name)
         rules.sort(key=lambda rule: rule.priority)
         self._put_rules([*self._file_rules, *rules])
         self._on_news()
