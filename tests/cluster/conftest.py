@@ -12,7 +12,7 @@ from tests.cluster import shared, tools
 from tests.cluster.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.cluster.access import Cluster
@@ -59,12 +59,25 @@ def cluster(
 
 
 @pytest.fixture
-def namespace(cluster: Cluster) -> Iterator[str]:
+def new_namespace(cluster: Cluster) -> Iterator[Callable[[], str]]:
+    """Makes namespaces in the shared cluster; with all that is in them, they end with the test."""
+    made: list[str] = []
+
+    def new() -> str:
+        name = f"test-{secrets.token_hex(4)}"
+        cluster.make_namespace(name)
+        made.append(name)
+        return name
+
+    yield new
+    for name in made:
+        cluster.remove_namespace(name)
+
+
+@pytest.fixture
+def namespace(new_namespace: Callable[[], str]) -> str:
     """A new namespace in the shared cluster; with all that is in it, it is gone after the test."""
-    name = f"test-{secrets.token_hex(4)}"
-    cluster.make_namespace(name)
-    yield name
-    cluster.remove_namespace(name)
+    return new_namespace()
 
 
 @pytest.fixture(scope="session")

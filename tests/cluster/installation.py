@@ -28,6 +28,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from tests.cluster.access import Cluster
+    from tests.cluster.relay import Relay
 
 CHART = Path(__file__).parents[2] / "charts" / "paastis"
 
@@ -153,12 +155,21 @@ class Installation(Resources):
         )
         return found
 
-    async def scale(self, component: str, *, by: int, **settings: str) -> list[Pod]:
-        """More Pods of a Deployment, ready; `settings` go before its environment."""
+    async def scale(
+        self, component: str, *, by: int, relay: Relay | None = None, **settings: str
+    ) -> list[Pod]:
+        """More Pods of a Deployment, ready; `settings` go before its environment.
+
+        With a `relay` they reach the API server through that, which then leads there.
+        """
         workload = await self.deployment(component)
+        cluster = self.cluster
+        if relay is not None:
+            relay.to = int(cluster.url.rpartition(":")[2])
+            cluster = replace(cluster, url=f"https://127.0.0.1:{relay.port}")
         pods = [
             await Pod.create(
-                self.cluster,
+                cluster,
                 workload,
                 directory=self.directory,
                 http=self._http,
