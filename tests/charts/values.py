@@ -181,6 +181,9 @@ EVERYTHING: Values = {
 }
 """Every switch on, and most values other than their default."""
 
+SCALINGO: Values = {"provider": "scalingo", "credentials": {"existingSecret": "scalingo"}}
+"""The least that an account needs."""
+
 
 def switches(values: Values = DEFAULTS, prefix: str = "") -> Iterator[str]:
     """The path of everything that can be switched on or off."""

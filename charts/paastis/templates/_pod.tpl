@@ -88,6 +88,11 @@ envFrom:
 {{- define "paastis.servingEnv" -}}
 - name: HOST
   value: {{ .Values.listenAddress | quote }}
+# The controller's system API tells addresses, too.
+{{- with .Values.proxy.baseDomains }}
+- name: ROUTING_BASE_DOMAINS
+  value: {{ join "," . | quote }}
+{{- end }}
 - name: ROUTING_SYSTEM_API_PORT
   value: "3001"
 - name: ROUTING_SYSTEM_API_ENABLED

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.cluster.access import MERGE_PATCH, ApiError
-from tests.cluster.charts import APP, Json, Release
+from tests.cluster.chart.release import APP, Json, Release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
