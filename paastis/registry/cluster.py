@@ -34,6 +34,9 @@ _T = TypeVar("_T")
 DEADLINE = 10.0
 """Seconds that a call may take."""
 
+CONNECTIONS = 200
+"""At a time. Who writes many objects at once has to leave some for Leases and watches."""
+
 PAGE = 500
 """Objects asked for at once: 10,000 in one answer would be 30 MB and stop the loop for a second."""
 
@@ -42,6 +45,9 @@ STRETCH = 300
 
 QUIET = 70.0
 """Seconds without a line after which a watch is taken for dead: bookmarks come every 60."""
+
+_FAREWELL = 0.1
+"""Seconds that the end of a TLS connection takes."""
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _MERGE = "application/merge-patch+json"
@@ -61,9 +67,11 @@ class Cluster:
     ) -> None:
         """`deadline`: seconds a call may take unless it says otherwise."""
         self.namespace = namespace
+        configuration.connection_pool_maxsize = CONNECTIONS
         self._client = ApiClient(configuration)
         self._client.user_agent = "paastis"
         self._deadline = deadline
+        self._broken = False
 
     @classmethod
     async def connect(
@@ -91,6 +99,10 @@ class Cluster:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._client.close()  # type: ignore[no-untyped-call]
+        if self._broken:
+            # Of a call that was broken off the client forgets the connection before TLS has said
+            # farewell on it, and offers nothing to wait for.
+            await asyncio.sleep(_FAREWELL)
 
     async def access(self) -> Access:
         """What our own calls use, with a token that is read again; raises `RegistryUnavailable`."""
@@ -186,7 +198,7 @@ class Cluster:
                     return
                 yield event(line)
         finally:
-            response.close()
+            _cut(response)
 
     async def get(self, resource: Resource, name: str, *, deadline: float | None = None) -> Object:
         """One object as it is now."""
@@ -296,13 +308,16 @@ class Cluster:
         response: aiohttp.ClientResponse = answer.response
         return response
 
-    @staticmethod
-    async def _guarded(work: Awaitable[_T], deadline: float) -> _T:
+    async def _guarded(self, work: Awaitable[_T], deadline: float) -> _T:
         """The result, or `RegistryUnavailable` for what the network and time do to it."""
         try:
             async with asyncio.timeout(deadline):
                 return await work
+        except asyncio.CancelledError:
+            self._broken = True
+            raise
         except TimeoutError:
+            self._broken = True
             raise RegistryUnavailable(
                 f"The Kubernetes API said nothing for {deadline:g} s."
             ) from None
@@ -310,6 +325,14 @@ class Cluster:
             raise RegistryUnavailable(
                 f"The Kubernetes API could not be reached ({type(error).__name__}: {error})."
             ) from error
+
+
+def _cut(response: aiohttp.ClientResponse) -> None:
+    """End a watch without the farewells of TLS, which nobody waits for when the program ends."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
+    response.close()
 
 
 # --- where and who

@@ -11,7 +11,7 @@ import random
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -44,6 +44,10 @@ _TICK = timedelta(microseconds=1)
 
 _TRIES = 10
 """How often a write of ours that may go over anything is tried against others' writes."""
+
+_WRITES = 40
+_ACCESSES = 100
+"""On their way at a time. A thousand at once must not keep a Lease from being renewed."""
 
 _WRITE = 10.0
 """Seconds for all tries of a write."""
@@ -94,6 +98,8 @@ class KubernetesRegistry:
         self._leader = LeaderSight(cluster, monotonic=monotonic, terms=terms)
         # Writes to a name wait for each other here, instead of meeting at the server in vain.
         self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._writes = asyncio.Semaphore(_WRITES)
+        self._accesses = asyncio.Semaphore(_ACCESSES)
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
         if metrics is not None:
@@ -172,7 +178,7 @@ class KubernetesRegistry:
         It takes two calls, for a status cannot be created with its resource. Between them, and
         after a crash between them, the record is there and has no status yet.
         """
-        with self._counted("create"):
+        async with self._writing("create", app.name):
             body = {"metadata": {"name": app.name}, "spec": spec_of(app)}
             created = await self._cluster.create(APPS, body)
             generation = created["metadata"].get("generation")
@@ -192,7 +198,7 @@ class KubernetesRegistry:
 
     async def remove(self, name: str, *, seen_version: int) -> None:
         """See the port."""
-        with self._counted("remove"):
+        async with self._writing("remove", name):
             try:
                 await self._cluster.delete(APPS, name, version=seen_version)
             except Missing:
@@ -205,18 +211,17 @@ class KubernetesRegistry:
         A change of what the spec holds takes a call more, which comes first. If the second one
         meets a conflict, the first has happened.
         """
-        with self._counted("update"), self._known_by(name):
-            async with self._turn(name):
-                known = await self._seen(name, seen_version)
-                spec = spec_change(change)
-                if spec:
-                    known = self._mirror.answered(await self._patch(name, known, spec, part="spec"))
-                status = status_change(
-                    change, before=known.app, standing=known.standing, generation=known.generation
-                )
-                if status:
-                    known = self._mirror.answered(await self._patch(name, known, status))
-                return known.app
+        async with self._writing("update", name):
+            known = await self._seen(name, seen_version)
+            spec = spec_change(change)
+            if spec:
+                known = self._mirror.answered(await self._patch(name, known, spec, part="spec"))
+            status = status_change(
+                change, before=known.app, standing=known.standing, generation=known.generation
+            )
+            if status:
+                known = self._mirror.answered(await self._patch(name, known, status))
+            return known.app
 
     async def record_access(self, name: str, when: datetime, *, wake_for: int | None = None) -> App:
         """See the port.
@@ -225,22 +230,21 @@ class KubernetesRegistry:
         clocks apart could write values that cross, the later one being the same as the one that
         the controller saw when it decided to stop, and the use would go unseen.
         """
-        with self._counted("access"), self._known_by(name):
-            async with asyncio.timeout(_WRITE), self._turn(name):
-                known = self._mirror.newest(name)
-                for attempt in range(_TRIES):
-                    if known is None:
-                        known = known_from(await self._cluster.get(APPS, name))
-                    last = known.app.last_access_time
-                    use = when if last is None else max(when, last + _TICK)
-                    try:
-                        done = await self._patch(name, known, access_change(use, wake_for))
-                    except Conflict:
-                        await self._pause(attempt)
-                        known = None
-                    else:
-                        return self._mirror.answered(done).app
-                raise RegistryUnavailable(f"The record {name!r} changes all the time.")
+        async with self._writing("access", name):
+            known = self._mirror.newest(name)
+            for attempt in range(_TRIES):
+                if known is None:
+                    known = known_from(await self._cluster.get(APPS, name))
+                last = known.app.last_access_time
+                use = when if last is None else max(when, last + _TICK)
+                try:
+                    done = await self._patch(name, known, access_change(use, wake_for))
+                except Conflict:
+                    await self._pause(attempt)
+                    known = None
+                else:
+                    return self._mirror.answered(done).app
+            raise RegistryUnavailable(f"The record {name!r} changes all the time.")
 
     async def _seen(self, name: str, version: int) -> Known:
         """The record at the version that a decision was made on."""
@@ -306,12 +310,21 @@ class KubernetesRegistry:
 
     # --- errors
 
-    @contextmanager
-    def _counted(self, kind: str) -> Iterator[None]:
+    @asynccontextmanager
+    async def _writing(self, kind: str, name: str) -> AsyncIterator[None]:
+        """A write's turn, with its name and among all; counted, and bounded once it has begun."""
+        slots = self._accesses if kind == "access" else self._writes
         outcome = "failed"
         try:
             with self._translated():
-                yield
+                async with self._turn(name), slots, asyncio.timeout(_WRITE):
+                    try:
+                        yield
+                    except Missing:
+                        if kind == "create":
+                            raise
+                        self._mirror.removed(name)
+                        raise UnknownApp(f"The registry has no record {name!r}.") from None
             outcome = "written"
         except Conflict:
             outcome = "conflict"
@@ -322,14 +335,6 @@ class KubernetesRegistry:
         finally:
             if self._metrics is not None:
                 self._metrics.registry_writes.labels(kind, outcome).inc()
-
-    @contextmanager
-    def _known_by(self, name: str) -> Iterator[None]:
-        try:
-            yield
-        except Missing:
-            self._mirror.removed(name)
-            raise UnknownApp(f"The registry has no record {name!r}.") from None
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
