@@ -29,27 +29,8 @@ from paastis.reasons import Reason
 from paastis.resources.fields import Fields
 from paastis.resources.policy import policy_from
 from paastis.resources.settings import SETTINGS_KEYS, settings_from
-from paastis.resources.standing import reason_from, split_conditions, standing_of
+from paastis.resources.standing import reason_from, split_conditions
 from paastis.resources.values import BadResource, time_from
-from paastis.resources.writing import (
-    access_change,
-    spec_change,
-    spec_of,
-    status_change,
-    status_of,
-)
-
-__all__ = [
-    "BadResource",
-    "access_change",
-    "app_from",
-    "spec_change",
-    "spec_of",
-    "standing_from",
-    "standing_of",
-    "status_change",
-    "status_of",
-]
 
 OVERRIDE_KEYS = (*SETTINGS_KEYS, "awakeUntil", "sleepFor")
 

@@ -17,17 +17,11 @@ from paastis.pattern import compile_pattern
 from paastis.policy import Policy
 from paastis.reasons import Reason
 from paastis.resources.account import account_status
-from paastis.resources.app import (
-    app_from,
-    spec_change,
-    spec_of,
-    standing_from,
-    standing_of,
-    status_change,
-    status_of,
-)
+from paastis.resources.app import app_from, standing_from
 from paastis.resources.names import ACCOUNTS, APPS, RULES, Resource
 from paastis.resources.rule import rule_status
+from paastis.resources.standing import standing_of
+from paastis.resources.writing import spec_change, spec_of, status_change, status_of
 from tests.cluster.access import MERGE_PATCH, ApiError
 from tests.paastis.factories import MINUTE, NOW, SNAPSHOT, an_app
 from tests.paastis.resources import strategies
@@ -62,18 +56,21 @@ def path(resource: Resource, namespace: str, name: str = "", part: str = "") -> 
     )
 
 
-def create(cluster: Cluster, namespace: str, kind: str, name: str, spec: object) -> dict[str, Any]:
+def create(
+    cluster: Cluster, namespace: str, kind: str, name: str, spec: object, *, dry: bool = False
+) -> dict[str, Any]:
     """A new resource, or an ApiError with the refusal. Unknown fields are refused, too."""
     resource = KINDS[kind]
-    body = {
-        "apiVersion": resource.api_version,
-        "kind": kind,
-        "metadata": {"name": name},
-        "spec": spec,
-    }
-    where = f"{path(resource, namespace)}?fieldValidation=Strict"
+    body = {"metadata": {"name": name}, "spec": spec}
+    body |= {"apiVersion": resource.api_version, "kind": kind}
+    where = f"{path(resource, namespace)}?fieldValidation=Strict{'&dryRun=All' if dry else ''}"
     created: dict[str, Any] = cluster.request("POST", where, body)
     return created
+
+
+def would_create(cluster: Cluster, kind: str, spec: object) -> None:
+    """An ApiError with the refusal, or nothing; nothing is created."""
+    create(cluster, "default", kind, "one", spec, dry=True)
 
 
 def patch(
@@ -190,10 +187,10 @@ AN_ADDRESS = "Expected an address without user name, query and fragment, as in h
     ],
 )
 def test_mistakes_are_refused_with_a_sentence(
-    cluster: Cluster, namespace: str, kind: str, spec: dict[str, Any], said: str
+    cluster: Cluster, kind: str, spec: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ApiError) as refused:
-        create(cluster, namespace, kind, "mistaken", LEAST[kind] | spec)
+        would_create(cluster, kind, LEAST[kind] | spec)
     assert refused.value.status in {400, 422}
     assert said in refused.value.message
 
@@ -241,16 +238,14 @@ def test_kubectl_shows_the_refusal(cluster: Cluster, namespace: str) -> None:
         *("(?=a)b", "(?!prod)[a-z]+", r"(.)\1", "(?P<a>x)(?P=a)", "[a-z]++", r"a\_b", r"\Aa\Z"),
     ],
 )
-def test_every_expression_that_the_code_can_use_is_taken(
-    cluster: Cluster, namespace: str, pattern: str
-) -> None:
+def test_every_expression_that_the_code_can_use_is_taken(cluster: Cluster, pattern: str) -> None:
     compile_pattern(pattern)
-    create(cluster, namespace, "PaastisRule", "reviews", {"pattern": pattern})
+    would_create(cluster, "PaastisRule", {"pattern": pattern})
 
 
 @pytest.mark.parametrize("idle", ["0s", "90s", "15m", "2h", "1h30m", "48h5s", "500ms", "0.001ms"])
-def test_durations_are_taken(cluster: Cluster, namespace: str, idle: str) -> None:
-    create(cluster, namespace, "PaastisApp", "shop", AN_APP | {"maxIdleTime": idle})
+def test_durations_are_taken(cluster: Cluster, idle: str) -> None:
+    would_create(cluster, "PaastisApp", AN_APP | {"maxIdleTime": idle})
 
 
 _numbers = count()

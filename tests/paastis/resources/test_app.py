@@ -11,17 +11,16 @@ from hypothesis import given
 from paastis.app import App, AppChange, Overrides, Phase
 from paastis.policy import Mode, Policy, Power, Settings
 from paastis.reasons import Reason
-from paastis.resources.app import (
+from paastis.resources.app import app_from, standing_from
+from paastis.resources.standing import standing_of
+from paastis.resources.values import BadResource
+from paastis.resources.writing import (
     access_change,
-    app_from,
     spec_change,
     spec_of,
-    standing_from,
-    standing_of,
     status_change,
     status_of,
 )
-from paastis.resources.values import BadResource
 from tests.paastis.factories import NOW, an_app
 from tests.paastis.resources import strategies
 from tests.paastis.resources.merge import merged

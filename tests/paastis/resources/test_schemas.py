@@ -15,9 +15,11 @@ from paastis.app import App
 from paastis.config.accounts import PROVIDERS, AccountConfig
 from paastis.pattern import LONGEST_PATTERN
 from paastis.resources import account, policy, rule, settings
-from paastis.resources.app import OVERRIDE_KEYS, spec_of, standing_of, status_of
+from paastis.resources.app import OVERRIDE_KEYS
 from paastis.resources.names import ACCOUNTS, APPS, GROUP, RULES, VERSION, Resource
 from paastis.resources.rule import manifest_of
+from paastis.resources.standing import standing_of
+from paastis.resources.writing import spec_of, status_of
 from paastis.rule import Rule
 from tests.paastis.factories import NOW
 from tests.paastis.resources import strategies

@@ -9,8 +9,13 @@ from hypothesis import given
 from paastis.app import App, AppChange, Condition, Phase
 from paastis.policy import Mode, Policy
 from paastis.reasons import Reason
-from paastis.resources.app import standing_of, status_change
-from paastis.resources.standing import condition_from, condition_of, split_conditions
+from paastis.resources.standing import (
+    condition_from,
+    condition_of,
+    split_conditions,
+    standing_of,
+)
+from paastis.resources.writing import status_change
 from tests.paastis.factories import MINUTE, NOW, an_app, an_app_with
 from tests.paastis.resources import strategies
 
