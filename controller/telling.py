@@ -113,8 +113,10 @@ class Telling:
         status = resource.get("status") or {}
         account = self._live().get(name)
         problem = self._accounts.problem_of(name)
+        if problem is None and account is None:
+            return {}  # its Secret is being read, or its owner is asked for
         tried = account is None or account.reachable is not None
-        if not tried and problem is None and "lastCompleteListing" in status:
+        if problem is None and not tried and "lastCompleteListing" in status:
             return {}  # what the leader before has told is more than we know yet
         said = account_status(
             resource,
