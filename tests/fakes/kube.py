@@ -116,7 +116,7 @@ class KubeFake:
         self.faults: list[Fault] = []
         self._collections: dict[str, dict[str, Object]] = {}
         self._log: list[Logged] = []
-        self._oldest = 0
+        self._oldest = self.version
         self._streams: set[Stream] = set()
 
     # --- what tests do to it
@@ -329,7 +329,7 @@ class KubeFake:
         if _is_ours(collection):
             hidden = {"spec", "metadata"} if status else {"status"}
             patch = {key: value for key, value in patch.items() if key not in hidden}
-        new = _merged(old, patch)
+        new = copy.deepcopy(_merged(old, patch))
         fixed = ("uid", "resourceVersion", "namespace", "name", "creationTimestamp", "generation")
         new["metadata"] |= {key: old["metadata"][key] for key in fixed if key in old["metadata"]}
         if new == old:
