@@ -259,6 +259,7 @@ class Discovery:
             )
             self._tools.knowledge.observe(created, self._tools.now())
             self._tools.knowledge.of(app.name).remote_at = listing.sent_at
+        self._touch(app.name)
 
     async def _refresh(self, app: App, change: AppChange, places: asyncio.Semaphore) -> None:
         async with places:

@@ -167,6 +167,8 @@ class Reconciler:
         return taken
 
     def _turn(self, name: str, group: asyncio.TaskGroup) -> None:
+        if self._tools.records.unfinished(name):
+            return  # whoever creates it says when it is there
         record = self._tools.records.get(name)
         if record is None:
             self._forget(name)

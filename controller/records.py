@@ -20,6 +20,9 @@ class Records:
         self._registry = registry
         self._announce = announce
         self._written: dict[str, App] = {}
+        self._creating: set[str] = set()
+        self._unseen: set[str] = set()
+        """Records that we created and the feed has not shown yet."""
         self._removed: dict[str, int] = {}
         """Records that we removed and the feed has not shown as removed yet: the version seen."""
 
@@ -42,10 +45,16 @@ class Records:
         written = self._written.get(name)
         if written is None:
             return mirrored
-        if mirrored is None or mirrored.version >= written.version:
+        if mirrored is None:
+            return written if name in self._unseen else None
+        if mirrored.version >= written.version:
             del self._written[name]
             return mirrored
         return written
+
+    def unfinished(self, name: str) -> bool:
+        """Whether we are creating that record just now: what the mirror shows may be half of it."""
+        return name in self._creating
 
     async def write(self, app: App, change: AppChange) -> App:
         """Replace fields of the record that `app` was read from.
@@ -62,7 +71,15 @@ class Records:
 
     async def create(self, app: App) -> App:
         """Add a record. Raises `Conflict`, `RegistryUnavailable`."""
-        return await self._registry.create(app)
+        self._creating.add(app.name)
+        try:
+            created = await self._registry.create(app)
+        finally:
+            self._creating.discard(app.name)
+        if app.name not in self._registry.apps():
+            self._unseen.add(app.name)
+        self._written[app.name] = created
+        return created
 
     async def remove(self, app: App) -> None:
         """Forget a record. Raises `Conflict`, `RegistryUnavailable`."""
@@ -78,13 +95,16 @@ class Records:
 
     def saw(self, change: Change) -> bool:
         """Take note of a step of the feed; True where it is our own removal of a record."""
-        ours = self._removed.get(change.name)
-        if ours is None:
+        removed = self._removed.get(change.name)
+        if change.app is not None:
+            self._unseen.discard(change.name)
+            if removed is not None and change.app.version > removed:
+                # Created anew since: a slow reader is shown no more than that.
+                del self._removed[change.name]
             return False
-        if change.app is None:
+        if removed is not None:
             del self._removed[change.name]
             return True
-        if change.app.version > ours:
-            # Created anew since: a slow reader is shown no more than that.
-            del self._removed[change.name]
+        self._unseen.discard(change.name)
+        self._written.pop(change.name, None)
         return False

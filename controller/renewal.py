@@ -131,6 +131,8 @@ class Renewal:
             await slices.turn()
             if app.phase is Phase.DRAINING:
                 self._deferred.add(app.name)
+            elif self._records.unfinished(app.name):
+                continue
             elif self._policies.change_of(app, now) is not None:
                 found.append(app)
         found.sort(key=lambda app: _FIRST.get(app.phase, len(_FIRST)))
@@ -160,6 +162,8 @@ class Renewal:
     async def _write(self, name: str) -> bool:
         """Write one record's policy; False where the registry did not take it."""
         for _ in range(WRITE_TRIES):
+            if self._records.unfinished(name):
+                return True  # it is being created, with its policy
             app = self._records.get(name)
             change = self._policies.change_of(app, self._now()) if app is not None else None
             if app is None or change is None:

@@ -39,11 +39,13 @@ class Restoring:
         accounts: Mapping[str, Account],
         *,
         of_new: Callable[[App], App],
+        touch: Callable[[str], None],
         announce: Callable[[Happening], None],
     ) -> None:
         self._tools = tools
         self._accounts = accounts
         self._of_new = of_new
+        self._touch = touch
         self._announce = announce
         self._waiting: dict[str, App] = {}
         self._news = asyncio.Event()
@@ -90,6 +92,7 @@ class Restoring:
                 log.exception("unexpected fault", extra={"app": app.name})
                 self._tools.metrics.errors.labels("restoring").inc()
                 return
+        self._touch(app.name)
         if written is not None:
             log.info("record restored", extra={"app": app.name, "phase": app.phase})
             self._tools.knowledge.restored(written, self._tools.now())

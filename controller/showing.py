@@ -8,6 +8,9 @@ from paastis.app import App, AppChange, Phase
 from paastis.decide import Action, Decision
 from paastis.reasons import Reason
 
+_NOT_KNOWN = frozenset({Reason.REMOTE_UNKNOWN, Reason.JUST_TOOK_OVER})
+"""What was shown stays while we just don't know, as after a restart: it would be back in a moment."""
+
 
 class Showing:
     """Writes `WouldSleep` and `WouldWake`, and takes them back."""
@@ -17,6 +20,8 @@ class Showing:
 
     def show(self, app: App, decision: Decision) -> Step | None:
         """An account that is only observed: tell what would be done."""
+        if decision.reason in _NOT_KNOWN and app.phase is not Phase.DRAINING:
+            return None
         now = self._tools.now()
         # The sentence stays the same from look to look: a condition is written when it changes.
         sleep = f"It would be put to sleep: {decision.reason}."

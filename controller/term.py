@@ -105,7 +105,11 @@ class Term:
             on_fault=self._fault,
         )
         self._restoring = Restoring(
-            self._tools, world.accounts, of_new=world.policies.of_new, announce=world.announce
+            self._tools,
+            world.accounts,
+            of_new=world.policies.of_new,
+            touch=self.reconciler.touch,
+            announce=world.announce,
         )
         self._linked = False
         self._group: asyncio.TaskGroup | None = None
