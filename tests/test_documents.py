@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -20,6 +21,7 @@ from paastis import __version__
 from paastis.cli import main
 from paastis.config import load_config
 from paastis.config.environment import VARIABLES, environment_table, sample_env
+from paastis.resources.rule import rule_from
 from paastis.system.openapi import openapi_document
 
 ROOT = Path(__file__).parent.parent
@@ -53,9 +55,10 @@ def commands() -> Iterator[str]:
     for block in blocks(README, "shell"):
         for line in block.splitlines():
             yield from re.findall(
-                r"(?:^|\s)(paastis (?!paastis)[a-z][^#|]*)", line.partition("#")[0]
+                r"(?:^|\s)(paastis (?!paastis|charts/)[a-z][^#|]*)", line.partition("#")[0]
             )
-    yield from re.findall(r"`(?:[A-Z_]+=\S+ )?(paastis [a-z][^`]*)`", README)
+    # Helm releases have the same name, and what comes behind a pipe is another program.
+    yield from re.findall(r"`(?:[A-Z_]+=\S+ )?(paastis (?!charts/)[a-z][^`|]*)", README)
 
 
 # --- settings ---------------------------------------------------------------------------------
@@ -103,9 +106,9 @@ def test_commands_of_the_readme_exist_with_their_options(line: str) -> None:
 def test_documents_name_no_make_target_that_does_not_exist(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
 
-    named = set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE))
 
     assert named <= targets
 
@@ -113,7 +116,18 @@ def test_documents_name_no_make_target_that_does_not_exist(name: str) -> None:
 # --- rules ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", blocks(README, "yaml"))
+MANIFESTS = [text for text in blocks(README, "yaml") if text.startswith("apiVersion:")]
+
+
+@pytest.mark.parametrize("text", MANIFESTS)
+def test_rule_manifests_of_the_readme_say_what_they_mean(text: str) -> None:
+    rule, problems = rule_from(yaml.safe_load(text))
+
+    assert rule is not None
+    assert problems == ()
+
+
+@pytest.mark.parametrize("text", [it for it in blocks(README, "yaml") if it not in MANIFESTS])
 def test_rules_of_the_readme_are_valid(text: str) -> None:
     config = load_config(
         environ={"PROVIDER_NAME": "scalingo", "PROVIDER_SCALINGO_API_TOKEN": "tk"},
