@@ -85,7 +85,7 @@ class Proxy:
     @property
     def serving(self) -> bool:
         """Whether it takes new visitors: what a readiness probe wants to know."""
-        return self._serving
+        return self._serving and self.watch.registered
 
     @property
     def open_requests(self) -> int:

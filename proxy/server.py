@@ -188,6 +188,10 @@ class Front:
         begun = loop.time()
         deadline = begun + self._known(visit).policy.wake.timeout.total_seconds()
         while True:
+            try:
+                await self._watch.until_registered(deadline=deadline)
+            except TimeoutError:
+                raise Refused(503, Reason.WAKE_TIMED_OUT, retry_after=5) from None
             app = self._known(visit)
             if visit.tries and loop.time() >= deadline:
                 raise Refused(503, Reason.WAKE_TIMED_OUT, retry_after=5)

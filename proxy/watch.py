@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coro
 from datetime import datetime
 
 from paastis.app import App, Phase
-from paastis.errors import RegistryUnavailable, UnknownApp
+from paastis.errors import Forgotten, RegistryUnavailable, UnknownApp
 from paastis.registry.port import Change, Registry
 from paastis.rule import LinkNode, linked
 from proxy.access import Access, Ticket
@@ -75,11 +75,15 @@ class Watch:
         self._slots = asyncio.Semaphore(_ACCESS_WRITES)
         self._group: asyncio.TaskGroup | None = None
         self._changes: AsyncIterator[Change] | None = None
+        self._registered = asyncio.Event()
 
     # --- life
 
     async def open(self) -> None:
         """Register, then list: whoever decides about stops counts on this order."""
+        await self._register()
+
+    async def _register(self) -> None:
         failures = 0
         while True:
             try:
@@ -89,10 +93,30 @@ class Watch:
                 failures += 1
                 log.warning("The registry cannot be reached yet (%r).", error)
                 await asyncio.sleep(self._backoff(failures))
-        self._changes = self._registry.changes()
-        for app in list(self._registry.apps().values()):
+        if self._changes is None:
+            self._changes = self._registry.changes()
+        records = self._registry.apps()
+        for name in [name for name in self.apps if name not in records]:
+            self._forget(name)
+        for app in list(records.values()):
             self.learn(app)
-        self._position = self._registry.position()
+        self._position = max(self._position, self._registry.position())
+        self._registered.set()
+
+    @property
+    def registered(self) -> bool:
+        """Whether stops wait for this proxy; otherwise nothing may be forwarded."""
+        return self._registered.is_set()
+
+    async def until_registered(self, *, deadline: float) -> None:
+        """Return when what is known may be relied on. Raises TimeoutError.
+
+        The registry may forget a proxy: its Lease is deleted. Apps may then have been stopped
+        without asking it, so that it has to begin again before it forwards anything more.
+        """
+        if not self._registered.is_set():
+            async with asyncio.timeout_at(deadline):
+                await self._registered.wait()
 
     async def run(self, started: asyncio.Event) -> None:
         """Follow the registry until cancelled. `open` comes first."""
@@ -276,6 +300,10 @@ class Watch:
             self._beat.clear()
             try:
                 await self._send_heartbeat(self.access.safe_position(self._position))
+            except Forgotten as error:
+                self._registered.clear()
+                log.warning("%s New requests wait until this proxy is registered again.", error)
+                await self._register()
             except (RegistryUnavailable, TimeoutError) as error:
                 log.warning("A heartbeat did not reach the registry (%r).", error)
                 await asyncio.sleep(self._backoff(1))
