@@ -115,10 +115,21 @@ class Operator:
         it ends: 5 s later it cancels what it believes to be its own.
         """
         _quiet()
+        asked: bool | None = None
         why: BaseException | None = None
+        others = asyncio.all_tasks()
+
+        def ends() -> None:
+            # Whoever is told of the end may set `stop` in turn.
+            nonlocal asked
+            asked = stop.is_set()
+            if asked:
+                _cancel_left_over(others)
+            ending()
+
         try:
             await kopf.operator(
-                registry=self._handlers(started, ending),
+                registry=self._handlers(started, ends),
                 settings=self._settings(),
                 standalone=True,
                 namespaces=[self._cluster.namespace],
@@ -128,7 +139,7 @@ class Operator:
         except Exception as error:
             log.debug("kopf ended", exc_info=True)
             why = error
-        if not stop.is_set():
+        if not (stop.is_set() if asked is None else asked):
             raise OperatorEnded(
                 "The watch on the resources in namespace "
                 f"{self._cluster.namespace!r} ended by itself: {_words(why)}"
@@ -155,6 +166,9 @@ class Operator:
         registry = kopf.OperatorRegistry()
 
         async def startup(**_: object) -> None:
+            # kopf takes the signals in the turn of the loop after the one in which this begins.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
             started()
 
         async def cleanup(**_: object) -> None:
@@ -222,6 +236,16 @@ class Operator:
             # and an API server that restarts refuses good ones for a moment.
             expiration=datetime.now(UTC) + _LOGIN_LASTS,
         )
+
+
+def _cancel_left_over(others: set[asyncio.Task[Any]]) -> None:
+    """Requests that kopf's tasks began and left behind; it would wait 5 s for them.
+
+    Nothing of ours runs any more that was begun after kopf, when it was asked to end.
+    """
+    for task in asyncio.all_tasks() - others:
+        if task is not asyncio.current_task():
+            task.cancel()
 
 
 def _quiet() -> None:
