@@ -100,8 +100,7 @@ def owes_restore(app: App) -> bool:
 
 def put_to_sleep_by_us(app: App) -> bool:
     """Whether we stopped the app and it has not been started since: its snapshot is needed."""
-    stopped, started = app.last_stop_time, app.last_start_time
-    return stopped is not None and (started is None or started < stopped)
+    return app.put_to_sleep_by_us
 
 
 def settled(

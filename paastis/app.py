@@ -197,6 +197,12 @@ class App:
         return self.wake_for == self.cycle
 
     @property
+    def put_to_sleep_by_us(self) -> bool:
+        """Whether we stopped it and it has not been started since, as far as is known."""
+        stopped, started = self.last_stop_time, self.last_start_time
+        return stopped is not None and (started is None or started < stopped)
+
+    @property
     def sleep_asked(self) -> bool:
         """A person wants this very cycle ended."""
         return self.overrides.sleep_for == self.cycle

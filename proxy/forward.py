@@ -158,8 +158,13 @@ class Forwarder:
         """Whether to keep the answer back: it is not the app's own, or the app is just booting."""
         verdict = self._upstream.verdict(app, answer.status, answer.headers)
         if app.phase is Phase.UNMANAGED:
-            if verdict is Verdict.STOPPED:
-                raise Refused(503, Reason.ORIGIN_STOPPED, retry_after=60)
+            # What may be the platform's page is believed to be it where the app slept when it was
+            # last looked after; nobody can be asked now.
+            asleep = verdict is Verdict.MAYBE and app.put_to_sleep_by_us
+            if asleep or verdict is Verdict.STOPPED:
+                missing = app.phase_reason is Reason.ACCOUNT_MISSING
+                reason = Reason.ACCOUNT_MISSING if missing else Reason.ORIGIN_STOPPED
+                raise Refused(503, reason, retry_after=60)
             return False
         # A stopped front did nothing with the request, so any method may be tried again.
         harmless = visit.repeatable or (verdict is Verdict.STOPPED and visit.body.replayable)

@@ -44,6 +44,8 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.ORIGIN_UNREACHABLE: "The app cannot be reached.",
     Reason.ORIGIN_TIMED_OUT: "The app did not answer in time.",
     Reason.ORIGIN_STOPPED: "The app is stopped.",
+    Reason.ACCOUNT_MISSING: "The app is asleep, and its account was removed from paastis, which "
+    "therefore cannot start it.",
     Reason.DELETED: "The app was deleted.",
     Reason.UNKNOWN_HOST: "No app is known under this address.",
     Reason.BAD_HOST: "The request names no valid host.",

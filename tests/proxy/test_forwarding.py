@@ -12,6 +12,7 @@ from aiohttp import web
 from paastis.app import Phase
 from paastis.config.options import ProxyConfig
 from paastis.policy import Policy
+from paastis.reasons import Reason
 from proxy.settings import ProxySettings
 from tests.proxy.world import World, an_app, origin, until, utc_now, world
 
@@ -586,6 +587,27 @@ async def test_unmanaged_app_that_looks_stopped_is_our_503() -> None:
         assert "provider's words" not in body
         assert "OriginStopped" in body
         assert not w.registry.wakes
+
+
+@pytest.mark.parametrize(("slept", "ours"), [(True, True), (False, False)])
+async def test_503_of_an_unmanaged_app_is_ours_if_it_slept_when_its_account_was_removed(
+    slept: bool, ours: bool
+) -> None:
+    async def perhaps(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=503, headers={"X-Verdict": "maybe"}, text="somebody's words")
+
+    async with origin(perhaps) as url:
+        app = an_app(
+            url=url,
+            phase=Phase.UNMANAGED,
+            phase_reason=Reason.ACCOUNT_MISSING,
+            last_stop_time=utc_now() if slept else None,
+        )
+        async with world(app) as w, w.client.get(w.url()) as answer:
+            body = await answer.text()
+        assert answer.status == 503
+        assert ("AccountMissing" in body) is ours
+        assert ("somebody's words" in body) is not ours
 
 
 async def test_thousand_warm_requests_cost_one_write() -> None:
