@@ -107,6 +107,26 @@ async def test_disabled_api_is_not_there_even_with_a_token(
             assert response.status == 200
 
 
+async def test_api_that_only_reads_says_how_to_change_things(world: World) -> None:
+    await given(world, an_app())
+    api = SystemApi(
+        world.instance(), enabled=True, token=Secret(TOKEN), read_only="Use kubectl for that."
+    )
+    async with (
+        SystemPort(api, host="127.0.0.1", port=0) as port,
+        aiohttp.ClientSession(f"http://127.0.0.1:{port.port}", headers=BEARER) as session,
+    ):
+        for method, path in [("POST", "/apps/shop/wake"), ("DELETE", "/apps")]:
+            async with session.request(method, path) as response:
+                assert response.status == 409
+                assert (await problem(response))["detail"] == "Use kubectl for that."
+        async with session.get("/apps") as response:
+            assert response.status == 200
+        async with session.head("/apps") as response:
+            assert response.status == 200
+    assert world.forgotten == 0
+
+
 @pytest.mark.parametrize(("method", "path"), [*DISABLED, ("GET", "/nowhere"), ("PUT", "/apps")])
 async def test_without_token_everything_else_is_401(
     stranger: aiohttp.ClientSession, method: str, path: str
@@ -413,6 +433,9 @@ async def test_port_in_use_is_one_sentence(api: SystemApi) -> None:
         number = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=rf"ROUTING_SYSTEM_API_PORT: .*127\.0\.0\.1:{number}"):
             await SystemPort(api, host="127.0.0.1", port=number).start()
+        with pytest.raises(ConfigError, match="^CONTROLLER_PROBE_PORT: "):
+            probe = SystemPort(api, host="127.0.0.1", port=number, variable="CONTROLLER_PROBE_PORT")
+            await probe.start()
 
 
 # --- events
