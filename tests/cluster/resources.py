@@ -34,7 +34,7 @@ class Resources:
         self.namespace = namespace
         self.directory = directory
         self._http = http
-        self._ssl = ssl.create_default_context(cafile=cluster.certificate_authority)
+        self.tls = ssl.create_default_context(cafile=cluster.certificate_authority)
 
     async def request(
         self, method: str, path: str, body: object = None, *, content: str = "application/json"
@@ -48,7 +48,7 @@ class Resources:
             self.cluster.url + path,
             data=None if body is None else json.dumps(body),
             headers={"Authorization": f"Bearer {self.cluster.token}", "Content-Type": content},
-            ssl=self._ssl,
+            ssl=self.tls,
         ) as answer:
             said = await answer.json(content_type=None)
             if answer.status >= 400:
