@@ -84,6 +84,11 @@ class Gate:
         ) -> web.StreamResponse:
             if request.path == CONTROL_PREFIX or request.path.startswith(f"{CONTROL_PREFIX}/"):
                 return await handler(request)
+            try:
+                # What is here as a whole takes effect, also if its client has left before that.
+                await request.read()
+            except ConnectionError:
+                return web.Response()  # goes nowhere
             call = Call(self._now().timestamp(), request.method, request.path, request.query_string)
             self.calls.append(call)
             try:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
+from tests.paastis.simulate.conftest import DEADLINE
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -111,6 +113,23 @@ async def test_delay_holds_the_answer(caller: Caller, key: str) -> None:
     begun = loop.time()
     assert (await caller.api("GET", "/v1/apps"))[0] == 200
     assert loop.time() - begun >= 0.06
+
+
+async def test_delayed_call_takes_effect_though_its_client_has_left(caller: Caller) -> None:
+    await caller.exchange()
+    await fault(caller, match="POST /v1/apps/*/scale", times=1, delay="100ms")
+    leaving = asyncio.create_task(caller.scale("storybook", web=0))
+
+    async def calls() -> list[str]:
+        _, logged = await caller.direct("GET", "/requests")
+        return [call["path"] for call in logged]
+
+    async with asyncio.timeout(DEADLINE):
+        while "/v1/apps/storybook/scale" not in await calls():  # noqa: ASYNC110 - told over HTTP
+            await asyncio.sleep(0.005)
+    leaving.cancel()
+    await asyncio.wait({leaving})
+    await caller.settled("storybook", "stopped")
 
 
 async def test_tokens_sold_so_far_are_refused_and_new_ones_accepted(caller: Caller) -> None:
