@@ -99,7 +99,7 @@ class Cluster:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._client.close()  # type: ignore[no-untyped-call]
-        if self._broken:
+        if self._broken and self._client.configuration.host.startswith("https:"):
             # Of a call that was broken off the client forgets the connection before TLS has said
             # farewell on it, and offers nothing to wait for.
             await asyncio.sleep(_FAREWELL)

@@ -165,7 +165,8 @@ class Mirror:
         return max(self._listed, self._deleted.get(name, 0))
 
     def _deletion(self, name: str, version: int, resource: Object) -> None:
-        if version <= self._floor(name):
+        # A deletion has a version of its own, or that of the state it deleted.
+        if version < self._floor(name):
             return
         self._deleted[name] = version
         self._deleted.move_to_end(name)

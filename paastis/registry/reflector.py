@@ -20,7 +20,7 @@ from typing import Protocol
 
 from paastis.errors import Expired, RegistryError
 from paastis.metrics import Metrics
-from paastis.registry.cluster import QUIET, STRETCH, Cluster, Event, Object
+from paastis.registry.cluster import PAGE, QUIET, STRETCH, Cluster, Event, Object
 from paastis.resources.names import Resource
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Follower(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long things may take; all in seconds."""
+    """How long things may take, in seconds."""
 
     quiet: float = QUIET
     stretch: int = STRETCH
@@ -52,6 +52,8 @@ class Pace:
     """Between comparisons: how long a missed deletion may stay unnoticed."""
     first_pause: float = 0.1
     longest_pause: float = 10.0
+    page: int = PAGE
+    """Objects listed at once."""
 
 
 class Reflector:
@@ -101,7 +103,9 @@ class Reflector:
         async with self._listing:
             self._follower.begin()
             version = None
-            pages = self._cluster.pages(self._resource, field_selector=self._field_selector)
+            pages = self._cluster.pages(
+                self._resource, field_selector=self._field_selector, size=self._pace.page
+            )
             async with aclosing(pages):
                 async for page in pages:
                     self._follower.page(page.items)

@@ -110,6 +110,8 @@ class KubeFake:
         self.url = ""
         self.version = 100
         self.bookmark_every = 60.0
+        self.bookmarks = 0
+        """Sent so far."""
         self.expired = False
         """Every watch is told that its version has expired."""
         self.requests: list[tuple[str, str, dict[str, str]]] = []
@@ -301,6 +303,7 @@ class KubeFake:
                     since = self.version
                     at = {"metadata": {"resourceVersion": str(since)}}
                     await _line(response, "BOOKMARK", at)
+                    self.bookmarks += 1
 
     # --- writing
 
