@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from controller.account import Account
 from controller.knowledge import FOUND_BY_INSPECTION
 from controller.settling import owes_restore, put_to_sleep_by_us
+from controller.slices import Slices
 from controller.tools import Tools
 from paastis.app import Activity, App, AppChange, Identity, Phase, Retry
 from paastis.errors import (
@@ -174,14 +175,14 @@ class Discovery:
             account.tell(reason, None, now)
         problems = " ".join(listing.problems) or "The listing is not complete."
         account.tell(Reason.INCOMPLETE_LISTING, None if listing.complete else problems, now)
-        # Between the steps, which take up to 0.1 s with 10,000 apps, others have their turn.
         await self._let_go()
         await asyncio.sleep(0)
         records = self._all()
         known = [app for app in records.values() if app.identity.account == account.name]
-        found = self._found(listing, known)
-        await asyncio.sleep(0)
-        outcome = plan(
+        found = await self._found(listing, known)
+        # Pure, on values that never change, and up to 0.1 s of work with 10,000 apps: beside the loop.
+        outcome = await asyncio.to_thread(
+            plan,
             found,
             known,
             taken_names=records.keys(),
@@ -203,15 +204,17 @@ class Discovery:
     def _all(self) -> dict[str, App]:
         return self._tools.records.newest()
 
-    def _found(self, listing: Listing, known: list[App]) -> list[Found]:
+    async def _found(self, listing: Listing, known: list[App]) -> list[Found]:
         """What the account looks after, and what it has on record although it no longer does."""
+        slices = Slices()
         kept = {app.identity for app in known if _needed(app)}
-        found = (_as_found(self._account.name, item) for item in listing.apps)
-        return [
-            item
-            for item in found
-            if self._account.config.covers(item.app_name) or item.identity in kept
-        ]
+        found: list[Found] = []
+        for listed in listing.apps:
+            await slices.turn()
+            item = _as_found(self._account.name, listed)
+            if self._account.config.covers(item.app_name) or item.identity in kept:
+                found.append(item)
+        return found
 
     async def _let_go(self) -> None:
         """Remove what the account no longer looks after, unless the record is still needed."""
@@ -333,7 +336,7 @@ class Discovery:
         """
         listing = await self._list()
         known = [app for app in self._all().values() if app.identity.account == self._account.name]
-        found = {item.identity: item for item in self._found(listing, known)}
+        found = {item.identity: item for item in await self._found(listing, known)}
         forgotten = 0
         for app in known:
             if _needed(app):

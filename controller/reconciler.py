@@ -8,7 +8,7 @@ import asyncio
 import heapq
 import itertools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,6 +17,7 @@ from controller.account import Account
 from controller.looking import Looking
 from controller.settling import entered, owes_restore
 from controller.showing import Showing
+from controller.slices import SLICE
 from controller.starting import Starting
 from controller.stopping import Stopping
 from controller.tools import Step, Tools
@@ -32,7 +33,7 @@ ACTIONS_AT_A_TIME = 50
 """Beyond that many only starts begin: they have places of their own, and visitors wait."""
 
 DECISIONS_AT_A_TIME = 200
-"""Then everybody else in this process has a turn: some 10 ms."""
+"""Then everybody else in this process has a turn; or sooner, after 10 ms of decisions."""
 
 AFTER_NOTHING = timedelta(seconds=1)
 """After an action that changed nothing, unless something happens before."""
@@ -133,10 +134,17 @@ class Reconciler:
                 self._woken.clear()
                 self.turned_at = self._tools.now()
                 self._tools.metrics.turn("reconciler")
-                for name in self._take_due(self.turned_at):
-                    self._turn(name, group)
+                self._decide(self.turned_at, group)
                 await self._sleep()
             stopping.cancel()
+
+    def _decide(self, now: datetime, group: asyncio.TaskGroup) -> None:
+        clock = asyncio.get_running_loop().time
+        until = clock() + SLICE
+        for name in self._take_due(now):
+            self._turn(name, group)
+            if clock() >= until:
+                return  # the others stay on the heap
 
     async def _sleep(self) -> None:
         wait = LONGEST_SLEEP
@@ -151,9 +159,10 @@ class Reconciler:
         else:
             await asyncio.sleep(0)  # a turn for everybody else before the next one of ours
 
-    def _take_due(self, now: datetime) -> list[str]:
-        taken: list[str] = []
-        while self._heap and self._heap[0][0] <= now and len(taken) < DECISIONS_AT_A_TIME:
+    def _take_due(self, now: datetime) -> Iterator[str]:
+        """Those that are due, one by one: whoever is not asked for stays on the heap."""
+        taken = 0
+        while self._heap and self._heap[0][0] <= now and taken < DECISIONS_AT_A_TIME:
             due, _, name = heapq.heappop(self._heap)
             if self._due.get(name) != due:
                 continue  # it was rescheduled
@@ -163,8 +172,8 @@ class Reconciler:
             if name in self._busy:
                 self._again.add(name)
             else:
-                taken.append(name)
-        return taken
+                taken += 1
+                yield name
 
     def _turn(self, name: str, group: asyncio.TaskGroup) -> None:
         if self._tools.records.unfinished(name):

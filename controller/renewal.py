@@ -142,9 +142,13 @@ class Renewal:
         """False where something has to be written again later."""
         waiting = deque(names)
         failed: list[str] = []
+        slices = Slices()
 
         async def work() -> None:
             while waiting and not self._superseded:
+                await slices.turn()
+                if not waiting:
+                    return
                 name = waiting.popleft()
                 if not await self._write(name):
                     failed.append(name)

@@ -7,14 +7,27 @@ SLICE = 0.01
 
 
 class Slices:
-    """Call `turn` often: it lets others go first whenever a slice is over."""
+    """Call `turn` often: it lets others go first whenever a slice is over.
+
+    Several tasks that share one also share its slices.
+    """
 
     def __init__(self) -> None:
-        self._clock = asyncio.get_running_loop().time
-        self._began = self._clock()
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self._pause: asyncio.Future[None] | None = None
 
     async def turn(self) -> None:
         """Go on, or let others have their turn first."""
-        if self._clock() - self._began >= SLICE:
-            await asyncio.sleep(0)
-            self._began = self._clock()
+        if self._loop.time() - self._began < SLICE:
+            return
+        if self._pause is None:
+            self._pause = self._loop.create_future()
+            self._loop.call_soon(self._resume, self._pause)
+        # Shielded: one who is cancelled must not take the others' turn along.
+        await asyncio.shield(self._pause)
+
+    def _resume(self, pause: asyncio.Future[None]) -> None:
+        self._pause = None
+        self._began = self._loop.time()
+        pause.set_result(None)
