@@ -32,6 +32,8 @@ class Account:
     last_complete_listing: datetime | None = None
     listed_once: bool = False
     """Whether any listing arrived since the start."""
+    adopting: bool = True
+    """Its first listing of this term is still to come: it says whom we look after again."""
     apps: int = 0
     """Its records at the end of the last listing."""
     reachable: bool | None = None
@@ -51,6 +53,7 @@ class Account:
         """Forget what must not justify an action of a new leader; how the account stands stays."""
         self.slots = Slots(self.provider.limits.operations)
         self.absences = {}
+        self.adopting = True
         self.waits_for_proxies = frozenset()
 
     def waits(self, app: str, message: str, now: datetime) -> None:

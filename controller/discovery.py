@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from controller.account import Account
-from controller.knowledge import FOUND_BY_INSPECTION
+from controller.learning import Learning, is_news
 from controller.settling import owes_restore, put_to_sleep_by_us
 from controller.slices import Slices
 from controller.tools import Tools
@@ -36,12 +36,7 @@ INTERVALS_FRESH = 3
 
 LISTING_TIMEOUT = timedelta(minutes=5)
 WRITES_AT_A_TIME = 100
-LEARNT_AT_A_TIME = 500
 REMOVE_TRIES = 3
-
-DEPLOYMENT_LOOK = timedelta(minutes=1)
-"""How often an app that was seen being deployed is looked at: a deployment that fails leaves no
-trace in a listing."""
 
 _FAILURES = (Reason.CREDENTIALS_REFUSED, Reason.RATE_LIMITED, Reason.UNREACHABLE)
 """Why there is no listing; one at a time."""
@@ -73,6 +68,7 @@ class Discovery:
         self._cron = cron
         self._touch = touch
         self._on_listing = on_listing
+        self._learning = Learning(tools, account, touch=touch)
         self._asked = asyncio.Event()
 
     def ask(self) -> None:
@@ -195,7 +191,7 @@ class Discovery:
         vanishing = "Many apps vanished at once; none is removed before an hour has passed."
         account.tell(Reason.MASS_VANISHING, vanishing if outcome.mass_vanishing else None, now)
         await self._carry_out(outcome, listing, known)
-        await self._learn(found, outcome, listing)
+        await self._learning.learn(found, outcome, listing)
         if listing.complete:
             account.last_complete_listing = listing.sent_at
         account.apps = sum(app.identity.account == account.name for app in self._all().values())
@@ -287,46 +283,7 @@ class Discovery:
 
     def _may_take(self, app: App, listing: Listing) -> bool:
         """Whether the listing is newer than what our own operation did to the app."""
-        return app.phase is not Phase.DRAINING and _is_news(app, listing)
-
-    async def _learn(self, found: list[Found], outcome: Plan, listing: Listing) -> None:
-        """Take in what is not for the record."""
-        names = {app.identity: app.name for app in self._all().values()}
-        for count, item in enumerate(found):
-            if count % LEARNT_AT_A_TIME == 0:
-                await asyncio.sleep(0)
-            name = names.get(item.identity)
-            app = self._tools.records.get(name) if name is not None else None
-            if app is not None and _is_news(app, listing):
-                self._learn_one(app, item, outcome, listing)
-        for name in outcome.inspect:
-            app = self._tools.records.get(name)
-            if app is not None and self._may_look(app, listing):
-                self._tools.knowledge.of(name).look_wanted = True
-                self._touch(name)
-
-    def _learn_one(self, app: App, item: Found, outcome: Plan, listing: Listing) -> None:
-        known = self._tools.knowledge.of(app.name)
-        before = (known.unmanaged, known.look_wanted, self._is_fresh(known.remote_at))
-        if item.unmanaged is not None or known.unmanaged not in FOUND_BY_INSPECTION:
-            known.unmanaged = item.unmanaged
-        if known.unmanaged in FOUND_BY_INSPECTION and item.deployment != app.deployment:
-            known.unmanaged = None
-        if app.name in outcome.agree:
-            known.remote_at = max(listing.sent_at, known.remote_at or listing.sent_at)
-        if known.deploying and self._may_look(app, listing):
-            looked_at = known.looked_at or listing.sent_at
-            known.look_wanted |= listing.sent_at - looked_at >= DEPLOYMENT_LOOK
-        if before != (known.unmanaged, known.look_wanted, self._is_fresh(known.remote_at)):
-            self._touch(app.name)
-
-    def _is_fresh(self, seen: datetime | None) -> bool:
-        fresh_for = self._tools.knowledge.fresh_for[self._account.name]
-        return seen is not None and self._tools.now() - seen <= fresh_for
-
-    def _may_look(self, app: App, listing: Listing) -> bool:
-        looked_at = self._tools.knowledge.of(app.name).looked_at
-        return _is_news(app, listing) and (looked_at is None or looked_at < listing.sent_at)
+        return app.phase is not Phase.DRAINING and is_news(app, listing)
 
     async def forget(self) -> int:
         """Forget what a listing brings back without loss, and take one in; returns how many.
@@ -364,14 +321,6 @@ class Discovery:
             usual_boot=None,
             conditions=(),
         )
-
-
-def _is_news(app: App, listing: Listing) -> bool:
-    """False: the listing was asked for before our own call had taken effect."""
-    operation = app.operation
-    return operation is None or (
-        operation.ended_at is not None and operation.ended_at <= listing.sent_at
-    )
 
 
 def _needed(app: App) -> bool:

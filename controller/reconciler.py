@@ -9,23 +9,15 @@ import heapq
 import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 from controller.account import Account
-from controller.looking import Looking
-from controller.settling import entered, owes_restore
-from controller.showing import Showing
+from controller.choosing import Choosing
 from controller.slices import SLICE
-from controller.starting import Starting
-from controller.stopping import Stopping
 from controller.tools import Step, Tools
-from paastis.app import App, AppChange, OperationKind, Phase
-from paastis.decide import Action, Decision, Situation, decide, unmanaged_reason
+from paastis.app import App, Phase
+from paastis.decide import Action, Situation, decide, unmanaged_reason
 from paastis.errors import Conflict, RegistryError, UnknownApp
-from paastis.policy import Mode
-from paastis.reasons import Reason
 
 log = logging.getLogger(__name__)
 
@@ -52,22 +44,13 @@ ACTION_TIMEOUT = timedelta(minutes=10)
 _BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Verbs:
-    """What can be done to an app."""
-
-    looking: Looking
-    stopping: Stopping
-    starting: Starting
-
-
 class Reconciler:
     """The due-time heap."""
 
     def __init__(
         self,
         tools: Tools,
-        verbs: Verbs,
+        choosing: Choosing,
         accounts: Mapping[str, Account],
         *,
         on_operation: Callable[[str], None],
@@ -75,8 +58,7 @@ class Reconciler:
         on_fault: Callable[[str], None],
     ) -> None:
         self._tools = tools
-        self._verbs = verbs
-        self._showing = Showing(tools)
+        self._choosing = choosing
         self._accounts = accounts
         self._on_operation = on_operation
         self._on_outdated = on_outdated
@@ -195,10 +177,10 @@ class Reconciler:
         decision = decide(situation, now)
         if decision.look_again_at is not None:
             self.touch(name, max(decision.look_again_at, now))
-        step = self._step(app, account, situation, decision, now)
-        if step is not None and decision.action is Action.BEGIN_DRAIN:
-            # A visitor's proxy goes by what the record shows, so it must be right before that.
-            step = self._shown_first(record) or step
+        chosen = self._choosing.choose(app, record, account, decision, unmanaged_reason(situation))
+        if chosen.again_at is not None:
+            self.touch(name, chosen.again_at)
+        step = chosen.step
         if account is not None:
             account.slots.pass_on()
         if step is None:
@@ -211,10 +193,6 @@ class Reconciler:
             return
         self._busy.add(name)
         group.create_task(self._carry_out(name, app.version, step))
-
-    def _shown_first(self, record: App) -> Step | None:
-        change = self._tools.policy_change(record)
-        return partial(self._write, record, change) if change is not None else None
 
     def _forget(self, name: str) -> None:
         for account in self._accounts.values():
@@ -286,112 +264,6 @@ class Reconciler:
         pauses = [known.paused_until, known.start_not_before]
         ends = [pause for pause in pauses if pause is not None and pause > now]
         return min(ends) - now if ends else AFTER_NOTHING
-
-    def _step(
-        self,
-        app: App,
-        account: Account | None,
-        situation: Situation,
-        decision: Decision,
-        now: datetime,
-    ) -> Step | None:
-        """The action to carry out, if any."""
-        if app.open_operation is not None or app.phase is Phase.GONE:
-            return self._look_if_wanted(app, account, now)
-        reason = unmanaged_reason(situation)
-        if reason is not None:
-            if app.phase is Phase.UNMANAGED and app.phase_reason is reason:
-                return None
-            return partial(self._leave_alone, app, reason)
-        if account is None:
-            return None
-        look_wanted = self._tools.knowledge.of(app.name).look_wanted
-        if look_wanted and decision.action is not Action.START:  # which begins with a look
-            return self._look_if_wanted(app, account, now)
-        if app.policy.mode is Mode.OBSERVE and decision.action is not Action.INSPECT:
-            return self._showing.show(app, decision)
-        return self._carry(app, account, decision, now)
-
-    def _carry(self, app: App, account: Account, decision: Decision, now: datetime) -> Step | None:
-        known = self._tools.knowledge.of(app.name)
-        verbs = self._verbs
-        if decision.action is Action.CANCEL_DRAIN:
-            return partial(verbs.stopping.cancel_drain, app, decision.reason)
-        if decision.action is Action.START:
-            if self._wait_until(app.name, known.start_not_before, now):
-                return None
-            if not account.slots.claim(app.name, OperationKind.START, visitor=app.wake_asked):
-                return None  # a freed place brings it back
-            return partial(verbs.starting.start, app, account, decision)
-        if app.phase is Phase.DRAINING and known.drain_version != app.version:
-            # Announced by a controller that is gone, or somebody used or changed the app since.
-            return partial(verbs.stopping.cancel_drain, app, Reason.IN_USE)
-        if decision.action is Action.NOTHING and app.phase is not Phase.AWAKE:
-            return self._showing.clear(app)
-        if self._wait_until(app.name, known.paused_until, now):
-            return None
-        if decision.action is Action.INSPECT:
-            return partial(verbs.looking.look, app, account)
-        return self._no_hurry(app, account, decision, now)
-
-    def _no_hurry(
-        self, app: App, account: Account, decision: Decision, now: datetime
-    ) -> Step | None:
-        """What nobody waits for."""
-        stopping = self._verbs.stopping
-        owed = self._owed(app, account, now)
-        if owed is not None:
-            return owed
-        if decision.action is Action.NOTHING:
-            return self._showing.clear(app)
-        if decision.action is Action.BEGIN_DRAIN:
-            if not account.slots.claim_drain(app.name):
-                return None  # a freed place brings it back
-            return partial(stopping.begin_drain, app, decision)
-        if not account.slots.may_stop(app.name):
-            return None  # likewise
-        return partial(stopping.stop, app, account, decision)
-
-    def _owed(self, app: App, account: Account, now: datetime) -> Step | None:
-        """What an earlier stop took away and no start has given back yet."""
-        starting = self._verbs.starting
-        if owes_restore(app):
-            not_before = self._tools.knowledge.of(app.name).restore_not_before
-            if not self._wait_until(app.name, not_before, now) and account.slots.claim(
-                app.name, OperationKind.START
-            ):
-                return partial(starting.restore, app, account)
-        if _owes_autoscalers(app):
-            return partial(starting.enable_autoscalers, app, account)
-        return None
-
-    def _wait_until(self, name: str, moment: datetime | None, now: datetime) -> bool:
-        if moment is None or moment <= now:
-            return False
-        self.touch(name, moment)
-        return True
-
-    def _look_if_wanted(self, app: App, account: Account | None, now: datetime) -> Step | None:
-        """A listing contradicts the record: look, once nothing of ours is on its way."""
-        known = self._tools.knowledge.of(app.name)
-        if not known.look_wanted or account is None or app.open_operation is not None:
-            return None
-        if self._wait_until(app.name, known.paused_until, now):
-            return None
-        return partial(self._verbs.looking.look, app, account)
-
-    async def _leave_alone(self, app: App, reason: Reason) -> None:
-        await self._tools.records.write(
-            app, entered(app, Phase.UNMANAGED, reason, self._tools.now())
-        )
-
-    async def _write(self, app: App, change: AppChange) -> None:
-        await self._tools.records.write(app, change)
-
-
-def _owes_autoscalers(app: App) -> bool:
-    """A stop of ours disabled autoscalers, and no start has enabled them again yet."""
-    return app.phase is Phase.AWAKE and app.snapshot is not None and bool(app.snapshot.autoscalers)
 
 
 async def _set_when(event: asyncio.Event, other: asyncio.Event) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from controller.account import Account
 from controller.afterwards import Afterwards
+from controller.choosing import Choosing, Verbs
 from controller.discovery import Discovery
 from controller.following import Following
 from controller.happening import Happening
@@ -20,7 +21,7 @@ from controller.hooks import Hooks
 from controller.knowledge import Knowledge
 from controller.looking import Looking
 from controller.policies import Policies
-from controller.reconciler import Reconciler, Verbs
+from controller.reconciler import Reconciler
 from controller.records import Records
 from controller.renewal import Renewal
 from controller.restoring import Restoring
@@ -92,13 +93,14 @@ class Term:
             on_renewed=self._renewed,
             on_fault=self._fault,
         )
+        verbs = Verbs(
+            self._looking,
+            Stopping(self._tools, self._looking, sending),
+            Starting(self._tools, self._looking, sending),
+        )
         self.reconciler = Reconciler(
             self._tools,
-            Verbs(
-                self._looking,
-                Stopping(self._tools, self._looking, sending),
-                Starting(self._tools, self._looking, sending),
-            ),
+            Choosing(self._tools, verbs),
             world.accounts,
             on_operation=self._follow_now,
             on_outdated=self._renewal.want,
@@ -322,10 +324,19 @@ class Term:
         metrics.discovery_seconds.labels(account).observe(took.total_seconds())
         self.reconciler.look_at_clock()
         found = self._accounts.get(account)
+        if found is not None and found.adopting:
+            found.adopting = False
+            self._touch_left_alone(account)
         if complete and found is not None and found.last_complete_listing is not None:
             when = found.last_complete_listing.timestamp()
             metrics.discovery_last_complete.labels(account).set(when)
         self._world.on_news(account)
+
+    def _touch_left_alone(self, account: str) -> None:
+        """Those that the first listing has not adopted are looked at one by one."""
+        for name, app in self.records.all().items():
+            if app.phase is Phase.UNMANAGED and app.identity.account == account:
+                self.reconciler.touch(name)
 
     def _fault(self, place: str) -> None:
         self._world.metrics.errors.labels(place).inc()

@@ -1,14 +1,16 @@
 """Accounts come, change and go while the controller leads."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from controller import term
-from paastis.app import Phase
+from paastis.app import Observation, Phase
 from paastis.errors import Unavailable
 from paastis.policy import Mode
+from paastis.providers.port import Listing
 from paastis.reasons import Reason
 from tests.controller.conftest import until
 from tests.controller.fakes import FORMATION, FakeProvider, SharedRegistry, World, account, running
@@ -58,6 +60,46 @@ async def test_apps_of_a_dropped_account_are_left_alone_and_adopted_when_it_is_b
         await work.ask_wake("asleep")
         await work.phase(Phase.AWAKE, "asleep")
         assert world.apps["asleep"] == FORMATION
+
+
+async def test_many_apps_are_adopted_by_one_listing() -> None:
+    names = [f"app-{number}" for number in range(50)]
+    world = World.of(*names)
+    provider = FakeProvider(world)
+    async with running(accounts={"main": provider}) as work:
+        await work.phase(Phase.AWAKE, *names)
+        await work.put_to_sleep("app-0")
+        snapshot = work.app("app-0").snapshot
+        work.controller.drop_account("main")
+        await work.phase(Phase.UNMANAGED, *names)
+        inspections = world.calls["inspect"]
+
+        work.controller.put_account(account(), FakeProvider(world))
+        await work.phase(Phase.AWAKE, *names[1:])
+        await work.phase(Phase.ASLEEP, "app-0")
+        await work.settled()
+        assert world.calls["inspect"] == inspections
+        assert work.app("app-0").snapshot == snapshot
+        assert work.app("app-0").phase_reason is Reason.ASLEEP  # by us: `WakeAll` would wake it
+        await work.put_to_sleep("app-1")
+
+
+async def test_app_that_is_managed_again_is_looked_at_where_the_listing_tells_nothing() -> None:
+    class Vague(FakeProvider):
+        async def list_apps(self) -> Listing:
+            listing = await super().list_apps()
+            apps = tuple(replace(app, state=Observation.UNKNOWN) for app in listing.apps)
+            return replace(listing, apps=apps)
+
+    world = World.of("a")
+    async with running(accounts={"main": FakeProvider(world)}) as work:
+        await work.phase(Phase.AWAKE, "a")
+        work.controller.drop_account("main")
+        await work.phase(Phase.UNMANAGED, "a")
+        inspections = world.calls["inspect"]
+        work.controller.put_account(account(), Vague(world))
+        await work.phase(Phase.AWAKE, "a")
+        assert world.calls["inspect"] == inspections + 1
 
 
 async def test_account_that_nobody_knows_cannot_be_dropped() -> None:
