@@ -284,6 +284,11 @@ class KubeFake:
         self, response: web.StreamResponse, stream: Stream, query: Mapping[str, str]
     ) -> None:
         since = int(query["resourceVersion"])
+        if since == 0:  # "what there is, then what happens", whatever history there is
+            since = self.version
+            for there in list(self._collections[stream.collection].values()):
+                if _selected(there, query):
+                    await _line(response, "ADDED", there)
         bookmarks = query.get("allowWatchBookmarks") == "true"
         while not stream.ended:
             stream.news.clear()
