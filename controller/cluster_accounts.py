@@ -19,6 +19,7 @@ from typing import Protocol
 
 from controller.accounts import Acts, Holding, Rests, Waits, holding, judge
 from controller.credentials import Credentials
+from controller.leaving import Leaving
 from controller.resources import Resource, Resources, oldest_first
 from controller.unusable import Unusable
 from paastis.config import AccountConfig
@@ -36,12 +37,6 @@ ASK_TIMEOUT = timedelta(seconds=15)
 
 ASK_AGAIN = timedelta(minutes=1)
 """Between two tries to have that answer."""
-
-LEAVE = timedelta(minutes=3)
-"""How long the calls of a provider that was replaced may still take: reads wait for their turn."""
-
-CLOSE_TIMEOUT = timedelta(seconds=2)
-"""How long closing connections may take."""
 
 
 class Keeper(Protocol):
@@ -125,8 +120,7 @@ class ClusterAccounts:
         self._settled = asyncio.Event()
         self._ask_at: dict[Holding, float] = {}
         """When to ask again for an owner that could not be had, in the loop's seconds."""
-        self._left: list[tuple[float, Provider]] = []
-        """Providers that were replaced, and when their last calls are over."""
+        self._leaving = Leaving(metrics)
 
     # --- what is told
 
@@ -171,7 +165,9 @@ class ClusterAccounts:
                 group.create_task(self._secrets.run(), name="secrets")
                 group.create_task(self._ask_owners(), name="owners")
         finally:
-            await self._close_all()
+            await self._leaving.close_all()
+            for held in self._held.values():
+                await self._leaving.close(held.provider)
 
     def _settle(self) -> None:
         resources = self.resources.all()
@@ -231,7 +227,7 @@ class ClusterAccounts:
             self._put(config, provider, wanted)
         elif held is None or held.provider is not provider:
             if held is not None:
-                self._leave(held.provider)
+                self._leaving.add(held.provider)
             self._held[config.name] = _Held(config, provider, wanted)
         else:
             held.config = config
@@ -256,7 +252,7 @@ class ClusterAccounts:
             return
         self._keeper.put_account(config, provider)
         if held is not None and held.provider is not provider:
-            self._leave(held.provider)
+            self._leaving.add(held.provider)
         self._held[config.name] = _Held(config, provider, wanted, put=True)
 
     def _drop(self, name: str) -> None:
@@ -266,7 +262,7 @@ class ClusterAccounts:
         if held.put:
             self._keeper.drop_account(name)
             self._on_dropped(name)
-        self._leave(held.provider)
+        self._leaving.add(held.provider)
 
     def _was_looked_after(self, name: str) -> bool:
         """Whether a controller has listed its apps before, and did not find it a duplicate."""
@@ -285,7 +281,7 @@ class ClusterAccounts:
             self._look.clear()
             if self._leading():
                 await self._ask_each()
-            await self._close_left()
+            await self._leaving.close_due()
             try:
                 async with asyncio.timeout(self._until_next()):
                     await self._look.wait()
@@ -294,7 +290,8 @@ class ClusterAccounts:
 
     def _until_next(self) -> float | None:
         """Seconds until there is something to do though nothing happens."""
-        times = [at for at, _ in self._left]
+        closing = self._leaving.next_at()
+        times = [] if closing is None else [closing]
         if self._leading():
             times += [
                 at
@@ -335,33 +332,6 @@ class ClusterAccounts:
             log.exception("unexpected fault", extra={"account": held.config.name})
             self._metrics.errors.labels("accounts").inc()
         return None
-
-    # --- providers that were replaced
-
-    def _leave(self, provider: Provider) -> None:
-        self._left.append((_loop_time() + LEAVE.total_seconds(), provider))
-
-    async def _close_left(self) -> None:
-        now = _loop_time()
-        due = [provider for at, provider in self._left if at <= now]
-        self._left = [(at, provider) for at, provider in self._left if at > now]
-        for provider in due:
-            await self._close(provider)
-
-    async def _close_all(self) -> None:
-        for provider in [
-            *(it for _, it in self._left),
-            *(it.provider for it in self._held.values()),
-        ]:
-            await self._close(provider)
-
-    async def _close(self, provider: Provider) -> None:
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT.total_seconds()):
-                await provider.aclose()
-        except Exception:
-            log.exception("a provider's connections could not be closed")
-            self._metrics.errors.labels("accounts").inc()
 
 
 def _serves(held: _Held, config: AccountConfig) -> bool:

@@ -38,8 +38,10 @@ Health = tuple[bool, str]
 
 _PATIENCE = timedelta(minutes=5)
 """How long requests are repeated before the watch, and with it the program, ends."""
-_LONGEST_PAUSE = 30.0
-"""Seconds between two such requests, and between two logins."""
+_LONGEST_PAUSE = 5.0
+"""Seconds between two such requests: when the API server is back, visitors wait for the watch."""
+_LONGEST_LOGIN_PAUSE = 30.0
+"""Seconds between two logins."""
 _QUICK_LOGINS = timedelta(minutes=1)
 """Two logins within it: the first one's credentials were refused."""
 _LOGIN_LASTS = timedelta(days=1)
@@ -61,7 +63,7 @@ class _Logins:
         """Seconds to wait before the next one."""
         again = self.last is not None and now - self.last < _QUICK_LOGINS
         self.quick = self.quick + 1 if again else 0
-        return min(2.0**self.quick, _LONGEST_PAUSE) if self.quick else 0.0
+        return min(2.0**self.quick, _LONGEST_LOGIN_PAUSE) if self.quick else 0.0
 
 
 class _BackOffs:
@@ -185,7 +187,7 @@ class Operator:
 
         kopf.on.startup(registry=registry)(startup)
         kopf.on.cleanup(registry=registry)(cleanup)
-        kopf.on.login(registry=registry, backoff=_LONGEST_PAUSE / 6)(login)
+        kopf.on.login(registry=registry, backoff=_LONGEST_PAUSE)(login)
         # With the default, a probe that fails would be tried again for a minute before it answers.
         kopf.on.probe(registry=registry, errors=kopf.ErrorsMode.PERMANENT)(loop)
         for resource, take in self._feeds.items():

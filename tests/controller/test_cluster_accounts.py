@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from controller import cluster_accounts
+from controller import cluster_accounts, leaving
 from controller.cluster_accounts import ClusterAccounts
 from controller.credentials import Credentials
 from controller.unusable import Unusable
@@ -202,7 +202,7 @@ async def test_rotated_token_is_used_at_once_and_goes_on_with_the_same_budget() 
 async def test_provider_that_was_replaced_is_closed_when_its_calls_are_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cluster_accounts, "LEAVE", cluster_accounts.LEAVE / 2000)
+    monkeypatch.setattr(leaving, "LAST_CALLS", leaving.LAST_CALLS / 2000)
     world = World()
     world.token("prod-token", "old")
     async with world.running():
