@@ -115,6 +115,8 @@ class LeaderLease:
         self._now = now
         self._rng = rng
         self._terms = terms
+        self._before: str | None = None
+        """The holder's name in our last turn."""
 
     @asynccontextmanager
     async def lead(self) -> AsyncIterator[Leadership]:
@@ -131,42 +133,53 @@ class LeaderLease:
             tenure.end()
             renewing.cancel()
             await asyncio.gather(renewing, return_exceptions=True)
+            self._before = holder
             await self._give_up(holder)
 
     async def _win(self, holder: str) -> tuple[Tenure, int]:
         sight = Sight()
         while True:
+            pause = self._terms.renew * (0.75 + 0.5 * self._rng.random())
             try:
-                won = await self._attempt(holder, sight)
+                found = await self._found()
+                wait = self._free_in(found, holder, sight)
+                won = await self._attempt(found, holder) if wait <= 0 else None
+                # A whole pause after the end of the span would be a pause without a leader.
+                pause = min(pause, wait) if wait > 0 else pause
             except RegistryError as error:
                 log.warning("The Lease %s cannot be read or taken: %s", LEADER, error)
                 won = None
             if won is not None:
                 return won
-            await asyncio.sleep(self._terms.renew * (0.75 + 0.5 * self._rng.random()))
+            await asyncio.sleep(pause)
 
-    async def _attempt(self, holder: str, sight: Sight) -> tuple[Tenure, int] | None:
-        """Take the Lease if nobody holds it; None: somebody does."""
+    async def _found(self) -> Object | None:
         try:
-            found = await self._cluster.get(LEASES, LEADER, deadline=self._terms.call)
+            return await self._cluster.get(LEASES, LEADER, deadline=self._terms.call)
         except Missing:
-            found = None
-        if found is not None and not self._is_free(found, holder, sight):
             return None
+
+    def _free_in(self, found: Object | None, holder: str, sight: Sight) -> float:
+        """Seconds until nobody holds the Lease unless it is renewed; 0 or less: nobody does."""
+        if found is None:
+            return 0.0
+        spec = found.get("spec") or {}
+        unchanged = sight.saw(version_of(found), self._monotonic())
+        # Our own name is in it where the answer to our last attempt was lost; that of our last turn,
+        # which is over, where the server could not be reached to give it back.
+        if spec.get("holderIdentity") in (None, "", holder, self._before):
+            return 0.0
+        # A leader of another version may mean to hold it for longer.
+        return max(self._terms.lasts, float(spec.get("leaseDurationSeconds") or 0)) - unchanged
+
+    async def _attempt(self, found: Object | None, holder: str) -> tuple[Tenure, int] | None:
+        """Take the Lease as it was found; None: somebody else was faster."""
         sent = self._monotonic()
         try:
             taken = await self._take(found, holder)
         except (Conflict, Missing):
-            return None  # somebody else was faster
+            return None
         return Tenure(sent=sent, monotonic=self._monotonic, terms=self._terms), version_of(taken)
-
-    def _is_free(self, found: Object, holder: str, sight: Sight) -> bool:
-        spec = found.get("spec") or {}
-        unchanged = sight.saw(version_of(found), self._monotonic())
-        # A leader of another version may mean to hold it for longer.
-        lasts = max(self._terms.lasts, float(spec.get("leaseDurationSeconds") or 0))
-        # Our own name is in it where the answer to our last attempt was lost.
-        return spec.get("holderIdentity") in (None, "", holder) or unchanged >= lasts
 
     async def _take(self, found: Object | None, holder: str) -> Object:
         now = micro_time(self._now())

@@ -187,10 +187,10 @@ async def test_candidate_takes_over_only_from_one_it_saw_silent_for_the_whole_sp
 
     await looks()
     patches = kube.asked("PATCH", LEADER)
-    first.clock.ahead += 5.9
+    first.clock.ahead += 5.0
     assert first.right is not None
     assert first.right.outlives(timedelta(seconds=1))
-    first.clock.ahead += 0.2
+    first.clock.ahead += 1.1
     assert not first.right.outlives(timedelta(0))
     await first.lost()
 
@@ -218,6 +218,39 @@ async def test_frozen_leader_knows_on_its_own_clock_that_it_leads_no_more(
     first.clock.ahead += 30
     assert not right.outlives(timedelta(0))
     await soon(right.lost())
+
+
+async def test_candidate_takes_over_when_the_span_ends_and_not_a_look_later(
+    kube: KubeFake, stage: Stage, field: Field
+) -> None:
+    spec = {"holderIdentity": "somebody who died", "leaseDurationSeconds": 1}
+    await (await stage.cluster()).create(LEASES, {"metadata": {"name": LEADER}, "spec": spec})
+    begun = asyncio.get_running_loop().time()
+    await field.leader("a", Terms(lasts=1.0, renew=30, call=0.5))
+    assert 1.0 <= asyncio.get_running_loop().time() - begun < 2.0
+
+
+async def test_process_that_has_lost_the_right_takes_it_back_at_once_if_nobody_has_it(
+    kube: KubeFake, field: Field
+) -> None:
+    """The server was away: what the Lease says is our own last turn, and that is over."""
+    first = await field.leader("a", SHORT)
+    kube.fail(method="PATCH", path=LEADER, status=503, times=10**6)
+    await first.lost()
+    before = holder(kube)
+    first.leaving.set()
+    await until(lambda: first.right is None)
+    assert holder(kube) == before  # it could not be given back
+    kube.faults.clear()
+    first.leaving.clear()
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    again = asyncio.create_task(first.run())
+    await until(lambda: first.right is not None)
+    assert loop.time() - begun < SHORT.lasts / 2
+    assert holder(kube) != before
+    first.leaving.set()
+    await again
 
 
 async def test_leader_of_another_version_is_given_the_span_that_it_says(
