@@ -234,25 +234,25 @@ def _expanded(rule: Rule, match: re.Match[str], problems: list[str]) -> Settings
     """The rule's settings for one app, its templates filled in."""
     settings = rule.settings
 
-    def expand(field: str, template: str) -> str | None:
+    def expand(what: str, template: str) -> str | None:
         if "$" not in template:
             return template
         try:
             return _REFERENCE.sub(lambda reference: _caught(reference, match), template)
         except LookupError as missing:
             problems.append(
-                f"{rule.source}: {field} {template!r} was dropped for app {match.string!r}, since "
+                f"{rule.source}: {what} {template!r} was dropped for app {match.string!r}, since "
                 f"{missing.args[0]}"
             )
             return None
 
-    def expand_all(field: str, templates: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    def expand_all(what: str, templates: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if templates is None:
             return None
-        texts = (expand(field, template) for template in templates)
+        texts = (expand(what, template) for template in templates)
         return tuple(dict.fromkeys(text for text in texts if text))
 
-    hosts = expand_all("hosts", settings.hosts)
+    hosts = expand_all("host", settings.hosts)
     if hosts is not None:
         hosts = tuple(host.lower() for host in hosts)
         problems.extend(
@@ -265,8 +265,10 @@ def _expanded(rule: Rule, match: re.Match[str], problems: list[str]) -> Settings
     return Settings(
         power=settings.power,
         max_idle_time=settings.max_idle_time,
-        linked_apps=expand_all("linked_apps", settings.linked_apps),
-        display_name=expand("app_name", settings.display_name) if settings.display_name else None,
+        linked_apps=expand_all("linked app", settings.linked_apps),
+        display_name=expand("display name", settings.display_name)
+        if settings.display_name
+        else None,
         hosts=hosts,
         schedule=settings.schedule,
         wake=settings.wake,
