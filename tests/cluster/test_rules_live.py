@@ -6,6 +6,8 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.cluster.installation import Installation, installed
 from tests.end_to_end.programs import Json, app, until
 
@@ -77,6 +79,7 @@ def of_many(name: str) -> bool:
     return name.startswith("review-")
 
 
+@pytest.mark.timeout(120)
 async def test_rule_that_is_applied_changed_and_deleted_changes_the_policy_of_100_apps(
     cluster: Cluster, namespace: str, tmp_path: Path
 ) -> None:
@@ -116,6 +119,7 @@ async def test_rule_that_is_applied_changed_and_deleted_changes_the_policy_of_10
         await policies(paastis, {"maxIdleTime": "15m", "rule": None}, of=of_many, what="deleted")
 
 
+@pytest.mark.timeout(120)
 async def test_rules_that_disagree_resolve_by_priority_and_a_wrong_one_harms_no_other(
     cluster: Cluster, namespace: str, tmp_path: Path
 ) -> None:
