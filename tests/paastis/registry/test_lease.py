@@ -266,9 +266,9 @@ async def test_leader_of_another_version_is_given_the_span_that_it_says(
     second.clock.ahead += 15
     looked = kube.asked("GET", LEADER)
     await until(lambda: kube.asked("GET", LEADER) > looked + 1)
-    kube.faults.clear()
     first.clock.ahead += 30
     await first.lost()
+    kube.faults.clear()
     assert second.right is None
     second.clock.ahead += 16
     await until(lambda: second.right is not None)
