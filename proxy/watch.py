@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
+from contextlib import suppress
 from datetime import datetime
 
 from paastis.app import App, Phase
@@ -29,7 +30,6 @@ _WRITE_TIMEOUT = 10.0
 _LONGEST_BACKOFF = 5.0
 _ACCESS_WRITES = 64
 """Access writes on their way at a time; wakes do not wait for them."""
-_NONE: frozenset[str] = frozenset()
 
 
 class Watch:
@@ -81,9 +81,6 @@ class Watch:
 
     async def open(self) -> None:
         """Register, then list: whoever decides about stops counts on this order."""
-        await self._register()
-
-    async def _register(self) -> None:
         failures = 0
         while True:
             try:
@@ -111,12 +108,10 @@ class Watch:
     async def until_registered(self, *, deadline: float) -> None:
         """Return when what is known may be relied on. Raises TimeoutError.
 
-        The registry may forget a proxy: its Lease is deleted. Apps may then have been stopped
-        without asking it, so that it has to begin again before it forwards anything more.
+        While the registry has forgotten this proxy, apps are stopped without asking it.
         """
-        if not self._registered.is_set():
-            async with asyncio.timeout_at(deadline):
-                await self._registered.wait()
+        async with asyncio.timeout_at(deadline):
+            await self._registered.wait()
 
     async def run(self, started: asyncio.Event) -> None:
         """Follow the registry until cancelled. `open` comes first."""
@@ -245,7 +240,7 @@ class Watch:
     def links(self, name: str) -> Collection[str]:
         """Every app that the named one keeps awake, through others too."""
         if not self._any_links:
-            return _NONE
+            return ()
         if self._links_stale:
             self._links_stale = False
             nodes = {
@@ -259,7 +254,7 @@ class Watch:
                 if app.phase is not Phase.GONE
             }
             self._links = dict(linked(nodes))
-        return self._links.get(name, _NONE)
+        return self._links.get(name, ())
 
     def _note_links(self, old: App | None, new: App | None) -> None:
         for app, step in ((old, -1), (new, +1)):
@@ -288,11 +283,9 @@ class Watch:
                 self._spawn(self._write_in_turn(name))
             self.waker.tick(clock)
             self._planned = self._next_due()
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout_at(self._planned):
                     await self._kick.wait()
-            except TimeoutError:
-                pass
 
     async def _send_heartbeats(self) -> None:
         """At a steady pace, and at once when a drain waits for our position."""
@@ -303,15 +296,13 @@ class Watch:
             except Forgotten as error:
                 self._registered.clear()
                 log.warning("%s New requests wait until this proxy is registered again.", error)
-                await self._register()
+                await self.open()
             except (RegistryUnavailable, TimeoutError) as error:
                 log.warning("A heartbeat did not reach the registry (%r).", error)
                 await asyncio.sleep(self._backoff(1))
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.heartbeat_interval):
                     await self._beat.wait()
-            except TimeoutError:
-                pass
 
     async def _send_heartbeat(self, position: int) -> None:
         async with asyncio.timeout(_WRITE_TIMEOUT):
@@ -405,6 +396,5 @@ class Watch:
 
 
 def _link_facts(app: App) -> tuple[object, ...]:
-    policy = app.policy
-    gone = app.phase is Phase.GONE
-    return (app.identity.account, app.app_name, policy.display_name, policy.linked_apps, gone)
+    said, gone = app.policy, app.phase is Phase.GONE
+    return (app.identity.account, app.app_name, said.display_name, said.linked_apps, gone)

@@ -56,6 +56,7 @@ class Mirror:
         self._listed = 0
         self._found: dict[str, Known] = {}
         self._names: set[str] = set()
+        self._asked_at = 0
         self._feeds: weakref.WeakSet[Feed] = weakref.WeakSet()
         self._ended = False
         self.apps: Mapping[str, App] = MappingProxyType(self._records)
@@ -106,6 +107,7 @@ class Mirror:
         """See `Follower`."""
         self._found.clear()
         self._names.clear()
+        self._asked_at = self.position
 
     def page(self, items: Sequence[Object]) -> None:
         """See `Follower`. What is known already is not decoded again."""
@@ -124,6 +126,13 @@ class Mirror:
         Removals come first, since nobody knows when each of them happened: told at a later
         position, one could be missed by a reader who was there already.
         """
+        if version < self._asked_at:
+            log.error(
+                "The cluster is at version %d and was at %d before: was it restored from a backup? "
+                "Restart every part of paastis, which otherwise waits for the old version.",
+                version,
+                self._asked_at,
+            )
         gone = [
             name
             for name, app in self._records.items()

@@ -154,6 +154,16 @@ def test_list_that_did_not_end_is_void(mirror: Mirror) -> None:
     assert versions(mirror) == {"a": 3, "b": 7}
 
 
+def test_cluster_whose_history_went_back_is_told_of(
+    mirror: Mirror, caplog: pytest.LogCaptureFixture
+) -> None:
+    listing(mirror, 10, resource("a", 3), resource("b", 7))
+    assert not caplog.records
+    listing(mirror, 4, resource("a", 3))
+    assert "restored from a backup" in caplog.text
+    assert versions(mirror) == {"a": 3, "b": 7}
+
+
 def test_unreadable_record_stays_as_it_was_and_is_told(
     mirror: Mirror, caplog: pytest.LogCaptureFixture
 ) -> None:
