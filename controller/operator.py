@@ -42,6 +42,8 @@ _LONGEST_PAUSE = 5.0
 """Seconds between two such requests: when the API server is back, visitors wait for the watch."""
 _LONGEST_LOGIN_PAUSE = 30.0
 """Seconds between two logins."""
+_RETRIES_TOLD = 60.0
+"""Seconds between two lines about requests that are repeated."""
 _QUICK_LOGINS = timedelta(minutes=1)
 """Two logins within it: the first one's credentials were refused."""
 _LOGIN_LASTS = timedelta(days=1)
@@ -250,10 +252,30 @@ def _cancel_left_over(others: set[asyncio.Task[Any]]) -> None:
             task.cancel()
 
 
+class _NowAndThen(logging.Filter):
+    """Of lines about requests that will be repeated, one a minute is enough."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if "will retry" not in str(record.msg):
+            return True
+        if record.created - self._last < _RETRIES_TOLD:
+            return False
+        self._last = record.created
+        return True
+
+
+_SPARSE = _NowAndThen()
+
+
 def _quiet() -> None:
-    """kopf tells of each handler that succeeds, and of each event that it sees."""
-    for name in ("kopf", "kopf.objects", "kopf.activities", "kopf._core", "kopf._cogs"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    """kopf tells of each handler that succeeds, and of each request that it is about to repeat."""
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    for name in ("kopf._cogs.clients.watching", "kopf._core.reactor.observation"):
+        logging.getLogger(name).addFilter(_SPARSE)  # once, however often it is added
 
 
 def _words(error: BaseException | None) -> str:

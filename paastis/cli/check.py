@@ -41,6 +41,12 @@ def check(*, config_file: Path | None, settings: tuple[str, ...]) -> None:
     console.print("[green]✓[/green] The configuration is in order.")
     for warning in config.warnings:
         console.print(f"[yellow]![/yellow] {warning}", highlight=False)
+    if config.registry_type == "kubernetes":
+        console.print(
+            "Accounts and rules are resources of the cluster: `kubectl get "
+            "paastisaccounts,paastisrules` tells how they stand.",
+            highlight=False,
+        )
     fine = asyncio.run(_check_accounts(config, console))
     sys.exit(0 if fine else 1)
 

@@ -319,3 +319,32 @@ async def test_program_that_waits_ends_when_it_is_told_to(
         await until(waits, what="it waits")
         served.send(signal.SIGTERM)
         assert await served.ended(within=5) == 0, served.output
+
+
+@pytest.mark.timeout(150)
+async def test_programs_outlive_the_api_server_and_wake_apps_soon_after(
+    own_cluster: Server, tmp_path: Path
+) -> None:
+    cluster = own_cluster.cluster
+    cluster.make_namespace("away")
+    apps = [app("shop"), app("docs", status="stopped")]
+    async with installed(cluster, "away", tmp_path, apps=apps) as paastis:
+        await paastis.reaches("shop", "Awake")
+        await paastis.reaches("docs", "Asleep")
+
+        await asyncio.to_thread(own_cluster.stop_api, at_once=True)
+
+        async def served() -> bool:
+            assert await paastis.controller.alive()
+            return (await paastis.proxy.visit("shop")).status == 200
+
+        await throughout(served, what="the awake app is served", seconds=15)
+        await asyncio.to_thread(own_cluster.start_api)
+
+        answer = await paastis.proxy.visit("docs")
+
+        assert answer.status == 200
+        assert answer.seconds < 20
+        for pod in paastis.pods:
+            assert pod.exit_code is None, pod.output
+            assert "Traceback" not in pod.output

@@ -1,6 +1,7 @@
 """kopf in our event loop: how it logs in, how long it is patient, and what becomes of events."""
 
 import asyncio
+import logging
 import random
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -86,6 +87,24 @@ def test_requests_are_repeated_for_five_minutes_and_not_in_step() -> None:
     assert one != other
     assert all(pause <= 5 for pause in one)
     assert all(pause <= 1 for pause in islice(one, 1))
+
+
+def test_repeated_requests_are_told_of_once_a_minute() -> None:
+    sparse = operator._NowAndThen()
+
+    def told(message: str, second: float) -> bool:
+        record = logging.makeLogRecord({"msg": message, "created": 1000.0 + second})
+        return sparse.filter(record)
+
+    retry = "Request attempt #1 failed; will retry: GET /apis"
+    assert [told(retry, second) for second in (0, 1, 59, 61, 62)] == [
+        True,
+        False,
+        False,
+        True,
+        False,
+    ]
+    assert told("Request attempt #9 failed; escalating: GET /apis", 62)
 
 
 async def test_only_plain_events_are_asked_for(tmp_path: Path) -> None:
