@@ -119,6 +119,8 @@ class Policies:
             return None
         problem = " ".join(self._effective(app).problems) or None
         conditions = told(app.conditions, Reason.TEMPLATE_DROPPED, problem, now)
+        unusable = " ".join(app.overrides.problems) or None
+        conditions = told(conditions, Reason.OVERRIDE_DROPPED, unusable, now)
         if app.name in self._renewed_for:
             conditions = told(conditions, Reason.HOST_CLAIMED, self._claimed_told(app.name), now)
         policy = self._shown(app)
@@ -230,7 +232,8 @@ class Policies:
         return replace(policy, access_resolution=resolution)
 
     def _depends_on(self, app: App) -> tuple[object, ...]:
-        return (*self._key(app), app.created_at, app.phase is Phase.GONE)
+        gone = app.phase is Phase.GONE
+        return (*self._key(app), app.overrides.problems, app.created_at, gone)
 
     def _key(self, app: App) -> tuple[object, ...]:
         account = self._accounts.get(app.identity.account)

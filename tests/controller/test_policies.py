@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from controller.policies import Policies
-from paastis.app import App, AppChange
+from paastis.app import App, AppChange, Overrides
 from paastis.config import Config
 from paastis.reasons import Reason
 from tests.paastis.factories import NOW, an_app
@@ -52,4 +52,19 @@ async def test_claim_that_nobody_else_has_any_more_is_cleared() -> None:
     ((_, change),) = await changes(shown, {"young": young})
 
     (condition,) = [row for row in change["conditions"] if row.type == Reason.HOST_CLAIMED]
+    assert not condition.status
+
+
+async def test_override_that_cannot_be_used_is_told_until_it_is_mended() -> None:
+    app = replace(an_app(), overrides=Overrides(problems=("spec.schedule: no such time zone.",)))
+    shown = policies()
+    ((_, change),) = await changes(shown, {app.name: app})
+    (condition,) = [row for row in change["conditions"] if row.type == Reason.OVERRIDE_DROPPED]
+    assert (condition.status, condition.message) == (True, "spec.schedule: no such time zone.")
+
+    mended = replace(app, **change, overrides=Overrides())
+
+    assert shown.is_stale(mended)
+    ((_, change),) = await changes(shown, {app.name: mended})
+    (condition,) = [row for row in change["conditions"] if row.type == Reason.OVERRIDE_DROPPED]
     assert not condition.status
