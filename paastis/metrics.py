@@ -126,7 +126,8 @@ class Metrics:
         )
         self._staleness = Gauge(
             "paastis_registry_staleness_seconds",
-            "How long nothing was heard from the registry; up to 60 when nothing happens.",
+            "How long nothing was heard from the registry: where nothing happens up to 60 in a proxy, "
+            "and 600 in a controller.",
             registry=registry,
         )
 

@@ -167,7 +167,10 @@ class KubernetesRegistry:
         return self._mirror.feed()
 
     def staleness(self) -> timedelta:
-        """How long nothing was heard from the API server; up to 60 s where nothing happens."""
+        """How long nothing was heard of the records.
+
+        Where nothing happens up to 60 s with a watch (its bookmarks), and 10 minutes without.
+        """
         return timedelta(seconds=self._reflector.age())
 
     # --- writing

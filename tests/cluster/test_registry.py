@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
+from paastis.errors import RegistryUnavailable
+from tests.cluster import tools
 from tests.paastis.registry.contract import (
+    NOON,
     DurableContract,
     PassTime,
     Program,
+    an_app,
+    until,
 )
 from tests.paastis.registry.stage import Stage
 
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
     from paastis.registry.kubernetes import KubernetesRegistry
     from paastis.registry.port import Registry
     from tests.cluster.access import Cluster
+    from tests.cluster.server import Server
 
 
 @pytest.fixture
@@ -49,6 +56,33 @@ def pass_time(stage: Stage) -> PassTime:
         stage.clock.ahead += seconds
 
     return wait
+
+
+async def test_registry_goes_on_after_the_server_was_away(
+    own_cluster: Server, tmp_path: Path
+) -> None:
+    cluster = own_cluster.cluster
+    await asyncio.to_thread(cluster.apply_crds, tools.OUR_CRDS)
+    cluster.write_kubeconfig(tmp_path / "kubeconfig", cluster.token)
+    stage = Stage(tmp_path / "kubeconfig")
+    try:
+        registry, other = await stage.registry(), await stage.registry()
+        created = await registry.create(an_app())
+        await registry.heartbeat("p1", position=0)
+        await until(lambda: other.apps().get("shop") == created)
+        await asyncio.to_thread(own_cluster.stop_api)
+        with pytest.raises(RegistryUnavailable):
+            await registry.record_access("shop", NOON)
+        with pytest.raises(RegistryUnavailable):
+            await registry.heartbeat("p1", position=created.version)
+        assert dict(other.apps()) == {"shop": created}
+        await asyncio.to_thread(own_cluster.start_api)
+        used = await registry.record_access("shop", NOON)
+        await until(lambda: other.apps()["shop"] == used)
+        await registry.heartbeat("p1", position=used.version)
+        assert [p.position for p in await other.proxies()] == [used.version]
+    finally:
+        await stage.close()
 
 
 class TestOnACluster(DurableContract):
