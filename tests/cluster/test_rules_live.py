@@ -33,6 +33,12 @@ def rule(name: str, **spec: object) -> Json:
     }
 
 
+def policy_of(resource: Json) -> Json:
+    """Empty until the first write to its status."""
+    policy: Json = resource.get("status", {}).get("policy", {})
+    return policy
+
+
 async def policies(
     paastis: Installation, expected: Mapping[str, object], *, of: Callable[[str], bool], what: str
 ) -> float:
@@ -43,9 +49,7 @@ async def policies(
     begun = time.monotonic()
 
     async def as_expected() -> bool:
-        found = [
-            one["status"]["policy"] for name, one in (await paastis.apps()).items() if of(name)
-        ]
+        found = [policy_of(one) for name, one in (await paastis.apps()).items() if of(name)]
         assert found
         return all(
             policy.get(field) == value for policy in found for field, value in expected.items()
@@ -134,9 +138,9 @@ async def test_rules_that_disagree_resolve_by_priority_and_a_wrong_one_harms_no_
         )
 
         async def resolved() -> bool:
-            found = {name: one["status"]["policy"] for name, one in (await paastis.apps()).items()}
+            found = {name: policy_of(one) for name, one in (await paastis.apps()).items()}
             return len(found) == len(apps) and {
-                name: (policy["maxIdleTime"], policy.get("displayName"))
+                name: (policy.get("maxIdleTime"), policy.get("displayName"))
                 for name, policy in found.items()
             } == {
                 **{name: ("2h", f"the-{name}") for name in MANY[1:10]},
@@ -167,7 +171,7 @@ async def test_rules_that_disagree_resolve_by_priority_and_a_wrong_one_harms_no_
         await paastis.kubectl("delete", "paastisrules/every", "paastisrules/zero")
 
         async def without() -> bool:
-            found = {name: one["status"]["policy"] for name, one in (await paastis.apps()).items()}
+            found = {name: policy_of(one) for name, one in (await paastis.apps()).items()}
             return found["shop"]["maxIdleTime"] == "15m" and all(
                 found[name]["maxIdleTime"] == "2h" and "displayName" not in found[name]
                 for name in MANY[:10]
