@@ -49,6 +49,17 @@ QUIET = 70.0
 _FAREWELL = 0.1
 """Seconds that the end of a TLS connection takes."""
 
+# What the client raises for files that are not what it expects.
+_UNUSABLE = (
+    ConfigException,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    yaml.YAMLError,
+)
+
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _MERGE = "application/merge-patch+json"
 _JSON = "application/json"
@@ -92,9 +103,9 @@ class Cluster:
                 found = _from_pod(configuration, environ)
             else:
                 found = await _from_file(configuration, environ, context)
-        except (ConfigException, OSError, ValueError, LookupError, yaml.YAMLError) as error:
-            raise ConfigError(f"The cluster's configuration cannot be used: {error}.") from error
-        return cls(configuration, namespace or found)
+            return cls(configuration, namespace or found)
+        except _UNUSABLE as error:
+            raise ConfigError(f"The cluster's configuration cannot be used: {error!r}.") from error
 
     async def aclose(self) -> None:
         """Close all connections."""
