@@ -109,8 +109,10 @@ class Events:
     def _body(self, happening: Happening, uid: str, at: datetime) -> Mapping[str, Any]:
         name = happening.app.name
         time = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        # Times of Events are whole seconds; lists are by name, so the name tells which was first.
+        moment = f"{round(at.timestamp() * 1e6):014x}{self._rng.getrandbits(16):04x}"
         return {
-            "metadata": {"name": f"{name[:230]}.{self._rng.getrandbits(64):016x}"},
+            "metadata": {"name": f"{name[:230]}.{moment}"},
             "involvedObject": {
                 "apiVersion": APPS.api_version,
                 "kind": APPS.kind,

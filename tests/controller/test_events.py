@@ -92,6 +92,20 @@ async def test_object_that_no_event_told_of_is_asked_for(tmp_path: Path) -> None
         assert event["involvedObject"]["uid"] == made["metadata"]["uid"]
 
 
+async def test_events_of_one_second_are_listed_in_their_order(tmp_path: Path) -> None:
+    async with posting(tmp_path, running=False) as world:
+        app = an_app(name="shop")
+        names = [
+            world.events._body(Happening(app, False, Reason.ASLEEP, ""), "u", at)["metadata"][
+                "name"
+            ]
+            for at in (NOW, NOW + timedelta(microseconds=1), NOW + timedelta(seconds=1))
+        ]
+
+    assert names == sorted(names)
+    assert len({len(name) for name in names}) == 1
+
+
 async def test_message_is_short_and_holds_no_secret(tmp_path: Path) -> None:
     protect(Secret("tk-us-in-an-event"))
     async with posting(tmp_path) as world:
