@@ -62,7 +62,7 @@ async def test_override_that_cannot_be_used_is_told_until_it_is_mended() -> None
     (condition,) = [row for row in change["conditions"] if row.type == Reason.OVERRIDE_DROPPED]
     assert (condition.status, condition.message) == (True, "spec.schedule: no such time zone.")
 
-    mended = replace(app, **change, overrides=Overrides())
+    mended = replace(replace(app, **change), overrides=Overrides())
 
     assert shown.is_stale(mended)
     ((_, change),) = await changes(shown, {app.name: mended})
