@@ -5,8 +5,10 @@ it lies in the past: other machines' clocks may be wrong, and a wrong clock may 
 never cause one.
 
 * An app's use is newer than its record if a request is open, or began or ended since the record's
-  time. Such use is due one access resolution after the record's time, so the record is never older
+  time. Such use is due one access resolution after the record's time, so the record is hardly older
   than that while the app is in use, and there is one write per resolution whatever the traffic.
+* Replicas see each other's writes, so whoever is due first writes for all. Each is late by a lot
+  that it draws anew for every write: otherwise they would all be due at the same moment.
 * While an app drains, use objects: it is due at once. A drain that an own write has met can not
   end in a stop any more, since the controller's next write carries the version from before.
 * A request to A is also a use of everything A links to. The controller reads that from A's own
@@ -22,6 +24,9 @@ from datetime import datetime
 from paastis.app import App, Phase
 
 _NEVER = float("-inf")
+
+LATEST = 0.1
+"""Of an access resolution, how late a write may be for the sake of other replicas."""
 
 _Drain = tuple[int, datetime | None]
 """What tells one drain from the next: other proxies' objections raise its version, too, and must
@@ -58,6 +63,8 @@ class _Use:
     record: App | None = None
     recorded: float = _NEVER
     """The time of the record's last access on our clock."""
+    lot: float = 0.0
+    """From 0 to 1, which of the replicas writes next."""
     writing: float | None = None
     """When the write on its way was begun."""
     retry_at: float = _NEVER
@@ -74,11 +81,19 @@ class Access:
     """Counts open requests exactly and says what to write when."""
 
     def __init__(
-        self, *, links: Callable[[str], Collection[str]], backoff: Callable[[int], float]
+        self,
+        *,
+        links: Callable[[str], Collection[str]],
+        backoff: Callable[[int], float],
+        lots: Callable[[], float],
     ) -> None:
-        """`links` gives all apps that a record name links to; `backoff` seconds after n failures."""
+        """`links` gives all apps that a record name links to; `backoff` seconds after n failures.
+
+        `lots` draws a number from 0 to 1: 0 where there are no replicas.
+        """
         self._links = links
         self._backoff = backoff
+        self._lots = lots
         self._uses: dict[str, _Use] = {}
         self._timers: list[tuple[float, str]] = []
         self._scheduled: dict[str, float] = {}
@@ -145,6 +160,7 @@ class Access:
         value = app.last_access_time
         if value is not None and (known is None or known.last_access_time != value):
             use.recorded = max(use.recorded, recorded)
+            use.lot = self._lots()
         if app.phase is Phase.DRAINING:
             self._object(app.name, use, now)
         else:
@@ -259,7 +275,7 @@ class Access:
         if name in self._objections:
             return use.retry_at
         resolution = use.record.policy.access_resolution.total_seconds()
-        return max(use.recorded + resolution, use.retry_at)
+        return max(use.recorded + resolution * (1 + LATEST * use.lot), use.retry_at)
 
     def _plan(self, name: str, use: _Use, now: float) -> None:
         """Set the app's timer to when its next write is due, if it is not set earlier."""

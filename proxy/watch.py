@@ -55,7 +55,11 @@ class Watch:
         self._probe_app = probe
         self.apps: dict[str, App] = {}
         self.routes = Routes(settings.config.base_domains)
-        self.access = Access(links=self.links, backoff=self._backoff)
+        self.access = Access(
+            links=self.links,
+            backoff=self._backoff,
+            lots=rng.random if registry.shared else lambda: 0.0,
+        )
         self.waker = Waker(
             self,
             links=self.links,

@@ -1,5 +1,6 @@
 """When use is written down, and what heartbeats may tell. Times are plain seconds."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -23,8 +24,15 @@ def wall(now: float) -> datetime:
 class Book:
     """An access book with the registry's part played by hand."""
 
-    def __init__(self, *apps: App, links: dict[str, tuple[str, ...]] | None = None) -> None:
-        self.access = Access(links=lambda name: (links or {}).get(name, ()), backoff=lambda n: 1.0)
+    def __init__(
+        self,
+        *apps: App,
+        links: dict[str, tuple[str, ...]] | None = None,
+        lots: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self.access = Access(
+            links=lambda name: (links or {}).get(name, ()), backoff=lambda n: 1.0, lots=lots
+        )
         self.records = {}
         for number, app in enumerate(apps, start=1):
             self.records[app.name] = replace(app, version=number)
@@ -68,6 +76,21 @@ def test_first_use_is_due_at_once_and_the_next_one_a_resolution_later() -> None:
     assert book.access.next_due() == 110
     assert book.access.due(109.9) == []
     assert book.access.due(110) == ["a"]
+
+
+def test_replicas_that_saw_the_same_write_are_not_due_together() -> None:
+    lots = iter((0.0, 0.5, 1.0))
+    book = Book(an_app("a", policy=POLICY), lots=lambda: next(lots))
+    ticket = book.access.begin("a", 100)
+    assert book.access.due(100) == ["a"]
+    book.write("a", now=100)
+    assert book.access.next_due() == 110
+    book.change("a", now=109, last_access_time=wall(109))  # by another replica
+    assert book.access.due(119.4) == []
+    assert book.access.due(119.5) == ["a"]
+    book.write("a", now=119.5)
+    assert book.access.next_due() == 130.5
+    book.access.end(ticket, 120)
 
 
 def test_nothing_is_due_without_new_use() -> None:
