@@ -25,7 +25,7 @@ from paastis.app import App, Phase
 
 _NEVER = float("-inf")
 
-LATEST = 0.1
+LATEST = 0.2
 """Of an access resolution, how late a write may be for the sake of other replicas."""
 
 _Drain = tuple[int, datetime | None]
