@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections import Counter
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -42,16 +44,18 @@ async def status_patches(paastis: Installation, name: str) -> Counter[int]:
 
 
 @pytest.mark.timeout(120)
-async def test_200_visitors_at_three_replicas_cost_one_start_and_at_most_a_wish_of_each_replica(
+async def test_200_visitors_at_three_replicas_cost_one_start_and_few_status_patches(
     cluster: Cluster, namespace: str, tmp_path: Path
 ) -> None:
+    resolution, looked_at = 3.0, 12.0
     values: Json = {
-        "settings": {"maxIdleTime": "15m", "accessResolution": "10s"},
+        "settings": {"maxIdleTime": f"{10 * resolution:g}s"},
         "proxy": {"replicas": REPLICAS},
     }
     apps = [app("shop", status="stopped", boot_time="2s")]
     async with installed(cluster, namespace, tmp_path, apps=apps, values=values) as paastis:
         await paastis.reaches("shop", "Asleep")
+        begun = time.monotonic()
 
         answers = await asyncio.gather(
             *(paastis.proxies[turn % REPLICAS].visit("shop") for turn in range(VISITORS))
@@ -61,12 +65,21 @@ async def test_200_visitors_at_three_replicas_cost_one_start_and_at_most_a_wish_
         assert {answer.headers["X-Paastis-State"] for answer in answers} == {"woken"}
         await paastis.reaches("shop", "Awake")
         assert len(await paastis.sim.scales("shop")) == 1
-        # A wish is written once per replica, app and cycle, and is an access, too. The rest of the
-        # accesses are due an access resolution later.
-        patches = await status_patches(paastis, "shop")
-        assert 1 <= patches[200] <= REPLICAS
+        # A wish is written once per replica, app and cycle, and is an access, too. After it there is
+        # one access in each access resolution while requests are open.
+        woken = await status_patches(paastis, "shop")
+        accesses = (time.monotonic() - begun) // resolution
+        assert 1 <= woken[200] <= REPLICAS + accesses, woken
         # Replicas that wish at the same moment meet at the API server, and look again.
-        assert patches.total() - patches[200] <= REPLICAS * 2, patches
+        assert woken.total() - woken[200] <= 2 * REPLICAS, woken
+
+        async with AsyncExitStack() as sockets:
+            for proxy in paastis.proxies:
+                await sockets.enter_async_context(paastis.websocket("shop", proxy=proxy))
+            await asyncio.sleep(looked_at)
+            used = await status_patches(paastis, "shop")
+        # The number of replicas does not matter; now and then two of them are due together.
+        assert looked_at / resolution - 1 <= used[200] - woken[200] <= looked_at / resolution + 3
 
 
 @pytest.mark.timeout(200)

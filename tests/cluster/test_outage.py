@@ -1,0 +1,116 @@
+"""The API server is away for long: awake apps are served, nothing sleeps, and all comes back quietly."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cluster.installation import Installation, installed
+from tests.cluster.visitors import coming
+from tests.end_to_end.programs import Json, app, throughout, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cluster.server import Server
+
+LONG = os.environ.get("PAASTIS_LONG") == "1"
+
+AWAY = 120.0 if LONG else 25.0
+"""Seconds. Leases run out after 10, and proxies are silent after 10."""
+
+NO_STOPS = 60.0
+"""Seconds after the server is back in which nothing may be stopped: proxies may have been away, too."""
+
+FIRST_STOP = 100.0
+"""Seconds until an idle app drains: a new leader stops nothing for 60 s."""
+
+LISTS = 2
+"""Of each kind of resource, by each program: one because the watch has lost its place, and one more."""
+
+
+async def never_scaled(paastis: Installation, *names: str) -> bool:
+    return not any([await paastis.sim.scales(name) for name in names])
+
+
+async def all_live(paastis: Installation) -> bool:
+    return all([await pod.alive() for pod in paastis.pods])
+
+
+async def all_ready(paastis: Installation) -> bool:
+    return all([await pod.ready() for pod in paastis.pods])
+
+
+async def lists(paastis: Installation, *, since: float) -> Counter[tuple[str, str]]:
+    """How often each program has listed each kind of resource since then (in seconds since 1970)."""
+    found: Counter[tuple[str, str]] = Counter()
+    begun = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since))
+    for user in {pod.user for pod in paastis.pods}:
+        for event in await asyncio.to_thread(paastis.cluster.audited, user):
+            if event["verb"] == "list" and event["requestReceivedTimestamp"] >= begun:
+                found[user.rpartition(":")[2], event["objectRef"]["resource"]] += 1
+    return found
+
+
+@pytest.mark.timeout(240 + AWAY)
+async def test_while_the_api_server_is_away_apps_are_served_and_none_sleeps_until_a_minute_after(
+    own_cluster: Server, tmp_path: Path
+) -> None:
+    """It goes in the middle of a drain. `busy` is used all the time, `asleep` is asked for."""
+    own_cluster.cluster.make_namespace("shop")
+    apps = [app("busy"), app("idle"), app("asleep", status="stopped")]
+    values: Json = {
+        "settings": {"drainTime": "2s"},
+        "controller": {"replicas": 2},
+        "proxy": {"replicas": 2},
+    }
+    async with installed(
+        own_cluster.cluster, "shop", tmp_path, apps=apps, values=values
+    ) as paastis:
+        await paastis.reaches("busy", "Awake")
+        async with (
+            coming(paastis.proxies, "busy") as crowd,
+            paastis.websocket("busy") as ws,
+        ):
+            await paastis.reaches("idle", "Draining", within=FIRST_STOP)
+            await asyncio.to_thread(own_cluster.stop_api, at_once=True)
+            gone = time.monotonic()
+
+            async with coming(paastis.proxies, "asleep") as callers:
+                await throughout(
+                    partial(all_live, paastis),
+                    what="all programs are alive",
+                    seconds=AWAY,
+                )
+                assert await never_scaled(paastis, "busy", "idle", "asleep")
+                await asyncio.to_thread(own_cluster.start_api)
+                back = time.monotonic()
+                since = time.time()
+
+                await until(partial(all_ready, paastis), what="all programs are ready")
+
+                async def called() -> bool:
+                    return callers.served["asleep"] > 0
+
+                await until(called, what="the one that sleeps is woken", within=30)
+            left = NO_STOPS - (time.monotonic() - back)
+            await throughout(
+                partial(never_scaled, paastis, "busy", "idle"),
+                what="nothing is stopped",
+                seconds=left,
+            )
+            for program, times in (await lists(paastis, since=since)).items():
+                assert times <= LISTS * 2, (program, times)  # there are two of each program
+            await paastis.reaches("idle", "Asleep", within=30)
+            assert await never_scaled(paastis, "busy")
+            await ws.send_str("still here")
+            assert await ws.receive_str(timeout=5) == "still here"
+            assert len(await paastis.sim.scales("asleep")) in {1, 2}  # woken, and asleep again
+            assert crowd.put_off["busy"] == 0
+            assert crowd.served["busy"] > (time.monotonic() - gone)
