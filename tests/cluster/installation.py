@@ -11,7 +11,7 @@ as many of its Pods run as it has replicas (tests/cluster/pods.py), each under t
 service account. Remember that a new leader stops nothing for its first 60 seconds.
 
 - The resources: `paastis.app(name)`, `paastis.apps()`, `paastis.get(kind, name)`, `paastis.events(of)`;
-  `paastis.reaches(name, *phases)` waits.
+  `paastis.reaches(name, *phases)`, `.has_condition(…)` and `.are_told(name, *reasons)` wait.
 - A person's hand: `paastis.kubectl(…)`, `paastis.apply(manifest)`, `paastis.patch(what, change)`;
   at the provider `paastis.sim` (tests/end_to_end/programs.py), which also has calls and faults.
 - More accounts: `paastis.provider(name, apps=…)`, `account_manifests(…)`.

@@ -106,8 +106,17 @@ class Resources:
         """Reason and message of what was told about an object, oldest first."""
         path = f"/api/v1/namespaces/{self.namespace}/events"
         found = await self.request("GET", f"{path}?fieldSelector=involvedObject.name%3D{name}")
-        told = sorted(found["items"], key=lambda event: event["metadata"]["creationTimestamp"])
+        told = sorted(found["items"], key=lambda event: int(event["metadata"]["resourceVersion"]))
         return [(event["reason"], event["message"]) for event in told]
+
+    async def are_told(self, name: str, *reasons: str) -> None:
+        """Wait until the object's first Events are these: they follow what they tell of."""
+
+        async def look() -> bool:
+            told = [reason for reason, _ in await self.events(name)]
+            return told[: len(reasons)] == list(reasons)
+
+        await until(look, what=f"Events of {name} are {reasons}")
 
     # --- a person's hand
 

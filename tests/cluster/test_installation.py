@@ -81,8 +81,7 @@ async def test_apps_of_an_installed_chart_fall_asleep_and_a_request_wakes_one(
         assert (await paastis.app("docs"))["status"]["phase"] == "Asleep"
         assert len(await paastis.sim.scales("docs")) == 1
 
-        told = [reason for reason, _ in await paastis.events("shop")]
-        assert told[:2] == ["Asleep", "Started"], told
+        await paastis.are_told("shop", "Asleep", "Started")
         described = await paastis.kubectl("describe", "paastisapp/shop")
         assert "It was put to sleep (Idle)." in described
         assert "It was woken in" in described

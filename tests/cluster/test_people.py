@@ -161,7 +161,7 @@ async def resource_deleted_while_asleep_comes_back_with_its_snapshot(paastis: In
     assert found["status"]["snapshot"] == asleep["status"]["snapshot"]
     assert (await paastis.proxy.visit("deleted")).status == 200
     await runs(paastis.sim, "deleted", WHOLE)
-    assert "RecordRestored" in [reason for reason, _ in await paastis.events("deleted")]
+    await paastis.are_told("deleted", "Asleep", "RecordRestored")
 
 
 async def resource_deleted_while_awake_is_discovered_again(paastis: Installation) -> None:
@@ -183,7 +183,7 @@ async def resource_deleted_while_awake_is_discovered_again(paastis: Installation
 async def account_does_what_its_mode_says(paastis: Installation, sim: Simulator) -> None:
     for name in ("pr-1", "pr-2"):
         await paastis.has_condition(f"paastisapps/{name}", "WouldSleep")
-        assert "WouldSleep" in [reason for reason, _ in await paastis.events(name)]
+        await paastis.are_told(name, "WouldSleep")
         shown = await paastis.app(name)
         assert shown["status"]["phase"] == "Awake"
         managed = condition(shown, "Managed", "False")
