@@ -10,14 +10,15 @@ simulator, and the test's own values over both. Then every Deployment is read ba
 as many of its Pods run as it has replicas (tests/cluster/pods.py), each under the rights of its own
 service account. Remember that a new leader stops nothing for its first 60 seconds.
 
-- The resources: `paastis.app(name)`, `paastis.apps()`, `paastis.get(kind, name)`, `paastis.events(of)`;
+- The resources: `paastis.app(name)`, `paastis.apps()`, `paastis.get("paastisrules/NAME")`,
+  `paastis.events(name)`;
   `paastis.reaches(name, *phases)`, `.has_condition(…)` and `.are_told(name, *reasons)` wait.
 - A person's hand: `paastis.kubectl(…)`, `paastis.apply(manifest)`, `paastis.patch(what, change)`;
   at the provider `paastis.sim` (tests/end_to_end/programs.py), which also has calls and faults.
 - More accounts: `paastis.provider(name, apps=…)`, `account_manifests(…)`.
 - The programs: `paastis.proxy`, `paastis.proxies`, `paastis.controller`, `paastis.controllers`;
-  `await pod.kill()`, `.start()`, `.freeze()`, `.thaw()`, `.end()`, `.remove()`, `.ready()`, `.alive()`,
-  `pod.output`; `paastis.scale("proxy", by=1)` adds one.
+  `await pod.kill()`, `.start()`, `.end()`, `.ready()`, `.alive()`; `pod.freeze()`, `pod.thaw()`,
+  `pod.output`; `await paastis.scale("proxy", by=1)` adds one, `.remove(pod)` takes its Pod away.
 - Visitors: `proxy.visit(app, path, headers=BROWSER)`, `paastis.websocket(app, proxy=…)`.
 - `paastis.watching("paastisapps")` is `kubectl get --watch`, with the phases of each app.
 - `paastis.helm(…)` runs helm, and meanwhile the Jobs of its hooks; `upgrade`, `rollout`, `uninstall`.
