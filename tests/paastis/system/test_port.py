@@ -433,8 +433,8 @@ async def test_port_in_use_is_one_sentence(api: SystemApi) -> None:
         number = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=rf"ROUTING_SYSTEM_API_PORT: .*127\.0\.0\.1:{number}"):
             await SystemPort(api, host="127.0.0.1", port=number).start()
-        with pytest.raises(ConfigError, match="^CONTROLLER_PROBE_PORT: "):
-            probe = SystemPort(api, host="127.0.0.1", port=number, variable="CONTROLLER_PROBE_PORT")
+        probe = SystemPort(api, host="127.0.0.1", port=number, variable="CONTROLLER_PROBE_PORT")
+        with pytest.raises(ConfigError, match=r"^CONTROLLER_PROBE_PORT: "):
             await probe.start()
 
 
