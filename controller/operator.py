@@ -235,6 +235,7 @@ class Operator:
             token=token.strip() or None,
             certificate_path=access.certificate_file,
             private_key_path=access.key_file,
+            proxy_url=access.proxy,
             default_namespace=self._cluster.namespace,
             # Never equal to earlier ones: kopf gives up for good on those that were refused once,
             # and an API server that restarts refuses good ones for a moment.

@@ -48,6 +48,8 @@ class Access:
     certificate_file: str | None
     key_file: str | None
     insecure: bool
+    proxy: str | None
+    """The HTTP proxy on the way there."""
 
 
 def event(line: bytes) -> Event:

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Self, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 import yaml
@@ -20,6 +20,7 @@ from kubernetes.aio.config.config_exception import ConfigException
 from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 from kubernetes.aio.config.kube_config import KubeConfigLoader, KubeConfigMerger
 
+from paastis.config.values import is_loopback
 from paastis.errors import ConfigError, Expired, RegistryUnavailable
 from paastis.registry.answers import Access as Access
 from paastis.registry.answers import Event as Event
@@ -79,6 +80,8 @@ class Cluster:
         """`deadline`: seconds a call may take unless it says otherwise."""
         self.namespace = namespace
         configuration.connection_pool_maxsize = CONNECTIONS
+        # Else aiohttp looks for a proxy and for ~/.netrc at each call, which costs more than the call.
+        configuration.client_session_kwargs = {"trust_env": False}
         self._client = ApiClient(configuration)
         self._client.user_agent = "paastis"
         self._deadline = deadline
@@ -103,6 +106,7 @@ class Cluster:
                 found = _from_pod(configuration, environ)
             else:
                 found = await _from_file(configuration, environ, context)
+            configuration.proxy = configuration.proxy or _proxy(environ, configuration.host)
             return cls(configuration, namespace or found)
         except _UNUSABLE as error:
             raise ConfigError(f"The cluster's configuration cannot be used: {error!r}.") from error
@@ -128,6 +132,7 @@ class Cluster:
             certificate_file=configuration.cert_file,
             key_file=configuration.key_file,
             insecure=not configuration.verify_ssl,
+            proxy=configuration.proxy,
         )
 
     # --- reading
@@ -351,6 +356,20 @@ def _cut(response: aiohttp.ClientResponse) -> None:
 
 def _inside(environ: Mapping[str, str]) -> bool:
     return bool(environ.get("KUBERNETES_SERVICE_HOST")) and (_SERVICE_ACCOUNT / "token").exists()
+
+
+def _proxy(environ: Mapping[str, str], server: str) -> str | None:
+    """The HTTP proxy on the way to the API server, if there is one; named as for kubectl."""
+
+    def named(variable: str) -> str:
+        return environ.get(variable) or environ.get(variable.upper()) or ""
+
+    host = urlsplit(server).hostname or ""
+    around = [name.strip().lower().lstrip(".") for name in named("no_proxy").split(",")]
+    direct = is_loopback(host) or any(
+        name == "*" or f".{host}".endswith(f".{name}") for name in around if name
+    )
+    return None if direct else named("https_proxy") or None
 
 
 def _from_pod(configuration: Configuration, environ: Mapping[str, str]) -> str:

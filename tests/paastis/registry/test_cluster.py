@@ -1,5 +1,6 @@
 """Where the Kubernetes API is, who we are there, and what its answers mean."""
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -95,6 +96,28 @@ async def test_pod_uses_its_service_account_and_namespace(
     assert access.authorization is not None
     assert access.authorization.reveal() == "bearer of-the-pod"
     assert "of-the-pod" not in repr(access)
+
+
+@pytest.mark.parametrize(
+    ("around", "asked"), [("", {"CONNECT api.example:6443 HTTP/1.1\r\n"}), (".example", set())]
+)
+async def test_proxy_of_the_environment_is_used_unless_it_is_to_be_left_out(
+    tmp_path: Path, around: str, asked: set[str]
+) -> None:
+    lines: set[str] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines.add((await reader.readline()).decode())
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1") as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        environ = {"HTTPS_PROXY": f"http://127.0.0.1:{port}", "NO_PROXY": around}
+        cluster = await Cluster.connect(environ=kubeconfig(tmp_path / "config") | environ)
+        with pytest.raises(RegistryUnavailable):
+            await cluster.get(APPS, "shop")  # nobody has that name
+        await cluster.aclose()
+    assert lines == asked
 
 
 @pytest.mark.parametrize(
