@@ -16,6 +16,8 @@ from typing import Any
 import aiohttp
 import yaml
 
+from bench import usage
+
 READY_WITHIN = 60.0  # seconds
 
 
@@ -55,10 +57,7 @@ class Pair:
 
     def memory(self) -> float:
         """Resident memory of paastis, MB."""
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) / 1024
-        return 0.0
+        return usage.memory(self.pid)
 
 
 def free_port() -> int:

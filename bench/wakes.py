@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Sequence
 
+from bench import table
 from bench.processes import Pair, pair
 
 BOOT = 1.0  # seconds that a simulated app needs
@@ -24,10 +25,8 @@ def stopped(name: str) -> dict[str, object]:
 
 def row(name: str, values: Sequence[float], unit: str) -> None:
     """One line of the table."""
-    ordered = sorted(values)
-    p95 = ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
-    middle = statistics.median(ordered)
-    print(f"| {name} | {middle:.0f} {unit} | {p95:.0f} {unit} | {ordered[-1]:.0f} {unit} |")  # noqa: T201 (the table is the product)
+    shown = (statistics.median(values), table.percentile(values, 0.95), max(values))
+    table.row(name, *(f"{value:.0f} {unit}" for value in shown))
 
 
 async def _timed_direct(both: Pair, name: str) -> float:
@@ -47,16 +46,24 @@ async def _timed_wake(both: Pair, name: str) -> float:
     return time.monotonic() - began
 
 
+async def by_turns(both: Pair, names: Sequence[str]) -> tuple[list[float], list[float]]:
+    """Milliseconds that the provider needs alone for one app, and a visitor's wake for the next."""
+    alone, through = [], []
+    for one, other in zip(names[::2], names[1::2], strict=True):
+        alone.append(1000 * await _timed_direct(both, one))
+        through.append(1000 * await _timed_wake(both, other))
+    return alone, through
+
+
 async def wake_overhead() -> None:
     """By turns: the provider alone, and a visitor through paastis."""
-    apps = [stopped(f"wake-{number:02}") for number in range(2 * WAKES)]
+    names = [f"wake-{number:02}" for number in range(2 * WAKES)]
     async with pair(
-        apps, simulator=[f"--boot-time={BOOT}s", "--rate-limit=0"], settings=FAST
+        [stopped(name) for name in names],
+        simulator=[f"--boot-time={BOOT}s", "--rate-limit=0"],
+        settings=FAST,
     ) as both:
-        alone, through = [], []
-        for number in range(WAKES):
-            alone.append(1000 * await _timed_direct(both, f"wake-{2 * number:02}"))
-            through.append(1000 * await _timed_wake(both, f"wake-{2 * number + 1:02}"))
+        alone, through = await by_turns(both, names)
     row("the provider's start alone", alone, "ms")
     row("a visitor through paastis", through, "ms")
     row("added, pair by pair", [b - a for a, b in zip(alone, through, strict=True)], "ms")
@@ -85,10 +92,11 @@ async def herd() -> None:
                 most = max(most, both.memory())
         statuses = [task.result() for task in tasks]
         starts = len(await both.scales())
-    print(  # noqa: T201
-        f"| {HERD} held for one app | {starts} start call, {statuses.count(200)} times 200 | "
-        f"{most - before:.0f} MB more while held | all within "
-        f"{max(done) - min(done):.1f} s of the first answer |"
+    table.row(
+        f"{HERD} held for one app",
+        f"{starts} start call, {statuses.count(200)} times 200",
+        f"{most - before:.0f} MB more while held",
+        f"all within {max(done) - min(done):.1f} s of the first answer",
     )
 
 
@@ -126,12 +134,12 @@ async def beside_discovery() -> None:
     for number, wait in enumerate(waits, 1):
         row(f"wake {number} sent beside {MANY} apps, 60 calls/min", [wait], "ms")
     most = max(sum(start <= other < start + 60 for other in calls) for start in calls)
-    print(f"| most calls in any 60 s | {most} | of a budget of 50 | |")  # noqa: T201
+    table.row("most calls in any 60 s", str(most), "of a budget of 50", "")
 
 
 async def main() -> None:
     """All of them, one after the other."""
-    print("| what | median | p95 | most |\n|---|---|---|---|")  # noqa: T201
+    table.heading("what", "median", "p95", "most")
     await wake_overhead()
     await herd()
     await beside_discovery()
