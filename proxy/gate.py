@@ -48,6 +48,8 @@ def judge(app: App, *, counts: bool, ready: bool, controller_away: bool, now: da
     match app.phase:
         case Phase.GONE:
             return Way(Gate.REFUSE, 404, Reason.DELETED, _LONG)
+        case Phase.UNMANAGED if app.url is None and app.phase_reason is Reason.DISCOVERED:
+            return Way(Gate.REFUSE, 503, Reason.DISCOVERED, 2)
         case Phase.UNMANAGED:
             return _FORWARD
         case _ if power is Power.ALWAYS_OFF:

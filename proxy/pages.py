@@ -46,6 +46,7 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.ORIGIN_STOPPED: "The app is stopped.",
     Reason.ACCOUNT_MISSING: "The app is asleep, and its account was removed from paastis, which "
     "therefore cannot start it.",
+    Reason.DISCOVERED: "The app was just found. Try again in a few seconds.",
     Reason.DELETED: "The app was deleted.",
     Reason.UNKNOWN_HOST: "No app is known under this address.",
     Reason.BAD_HOST: "The request names no valid host.",

@@ -32,6 +32,14 @@ def test_every_phase_has_its_way(phase: Phase, gate: Gate) -> None:
     assert way.gate is gate
 
 
+def test_app_of_which_nothing_is_known_yet_is_told_so_and_not_tried() -> None:
+    """In a cluster a record has no status for the moment between two writes."""
+    app = an_app(phase=Phase.UNMANAGED, phase_reason=Reason.DISCOVERED, url=None)
+    way = judge(app, counts=True, ready=False, controller_away=False, now=BORN)
+    assert (way.gate, way.status, way.reason) == (Gate.REFUSE, 503, Reason.DISCOVERED)
+    assert way.retry_after <= 5
+
+
 def test_start_that_answered_a_probe_is_forwarded_to() -> None:
     app = an_app(phase=Phase.STARTING)
     way = judge(app, counts=True, ready=True, controller_away=False, now=BORN)
