@@ -235,6 +235,7 @@ async def frozen_leader(cluster: Cluster, namespace: str, directory: Path) -> No
     apps = [whole("busy"), whole("hooked"), whole("sleeper")]
     async with installed(cluster, namespace, directory, apps=apps, values=values) as paastis:
         leader, standby = await leader_and_standby(paastis)
+        await paastis.reaches("busy", "Awake")
         async with coming([paastis.proxy], "busy") as crowd:
 
             async def both_hooks_run() -> bool:

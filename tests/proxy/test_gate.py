@@ -28,7 +28,8 @@ SLEEPY = (Phase.ASLEEP, Phase.STARTING, Phase.STOPPING, Phase.FAILED)
     ],
 )
 def test_every_phase_has_its_way(phase: Phase, gate: Gate) -> None:
-    way = judge(an_app(phase=phase), counts=True, ready=False, controller_away=False, now=BORN)
+    app = an_app(phase=phase, url="https://my-app.example")
+    way = judge(app, counts=True, ready=False, controller_away=False, now=BORN)
     assert way.gate is gate
 
 
