@@ -156,6 +156,8 @@ class Operator:
         settings.queueing.worker_limit = 200
         settings.queueing.idle_timeout = 0.05  # a worker keeps its place for so long
         settings.watching.chunk_size = 500
+        # Where there is so much that we have tried it; kopf itself would not fall back.
+        settings.watching.initial_streaming = self._cluster.streams
         settings.watching.server_timeout = 300
         settings.networking.connect_timeout = 10
         settings.networking.request_timeout = 60

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Self, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import aiohttp
 import yaml
@@ -20,13 +20,13 @@ from kubernetes.aio.config.config_exception import ConfigException
 from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 from kubernetes.aio.config.kube_config import KubeConfigLoader, KubeConfigMerger
 
-from paastis.config.values import is_loopback
 from paastis.errors import ConfigError, Expired, RegistryUnavailable
 from paastis.registry.answers import Access as Access
 from paastis.registry.answers import Event as Event
 from paastis.registry.answers import Listing as Listing
 from paastis.registry.answers import Object as Object
 from paastis.registry.answers import event, parsed, refusal, version_of
+from paastis.registry.outgoing import proxy_to
 from paastis.resources.names import Resource
 from paastis.secret import Secret
 
@@ -79,6 +79,8 @@ class Cluster:
     ) -> None:
         """`deadline`: seconds a call may take unless it says otherwise."""
         self.namespace = namespace
+        self.streams = False
+        """Whether the API server was seen to begin a watch with all that there is."""
         configuration.connection_pool_maxsize = CONNECTIONS
         # Else aiohttp looks for a proxy and for ~/.netrc at each call, which costs more than the call.
         configuration.client_session_kwargs = {"trust_env": False}
@@ -106,7 +108,7 @@ class Cluster:
                 found = _from_pod(configuration, environ)
             else:
                 found = await _from_file(configuration, environ, context)
-            configuration.proxy = configuration.proxy or _proxy(environ, configuration.host)
+            configuration.proxy = configuration.proxy or proxy_to(configuration.host, environ)
             return cls(configuration, namespace or found)
         except _UNUSABLE as error:
             raise ConfigError(f"The cluster's configuration cannot be used: {error!r}.") from error
@@ -188,23 +190,27 @@ class Cluster:
         self,
         resource: Resource,
         *,
-        version: int,
+        version: int | None,
         field_selector: str = "",
         quiet: float = QUIET,
         stretch: int = STRETCH,
     ) -> AsyncGenerator[Event, None]:
         """What happens after `version`, with bookmarks; ends when the server ends it.
 
-        It ends after `stretch` seconds. Raises `Expired`; `RegistryUnavailable` if nothing came
+        None: first all that there is now, up to a bookmark that is marked as its end; `Refused` by
+        servers that cannot do that. It ends after `stretch` seconds. Raises `Expired`; `RegistryUnavailable` if nothing came
         for `quiet` seconds.
         """
         query = {
             "watch": "true",
-            "resourceVersion": str(version),
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(stretch),
             "fieldSelector": field_selector,
         }
+        if version is not None:
+            query["resourceVersion"] = str(version)
+        else:
+            query |= {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
         path = self._path(resource)
         response = await self._guarded(self._open(path, query), self._deadline)
         try:
@@ -356,20 +362,6 @@ def _cut(response: aiohttp.ClientResponse) -> None:
 
 def _inside(environ: Mapping[str, str]) -> bool:
     return bool(environ.get("KUBERNETES_SERVICE_HOST")) and (_SERVICE_ACCOUNT / "token").exists()
-
-
-def _proxy(environ: Mapping[str, str], server: str) -> str | None:
-    """The HTTP proxy on the way to the API server, if there is one; named as for kubectl."""
-
-    def named(variable: str) -> str:
-        return environ.get(variable) or environ.get(variable.upper()) or ""
-
-    host = urlsplit(server).hostname or ""
-    around = [name.strip().lower().lstrip(".") for name in named("no_proxy").split(",")]
-    direct = is_loopback(host) or any(
-        name == "*" or f".{host}".endswith(f".{name}") for name in around if name
-    )
-    return None if direct else named("https_proxy") or None
 
 
 def _from_pod(configuration: Configuration, environ: Mapping[str, str]) -> str:

@@ -21,6 +21,7 @@ from typing import Protocol
 from paastis.errors import Expired, RegistryError
 from paastis.metrics import Metrics
 from paastis.registry.cluster import PAGE, QUIET, STRETCH, Cluster, Event, Object
+from paastis.registry.listing import everything
 from paastis.resources.names import Resource
 
 log = logging.getLogger(__name__)
@@ -103,11 +104,14 @@ class Reflector:
         async with self._listing:
             self._follower.begin()
             version = None
-            pages = self._cluster.pages(
-                self._resource, field_selector=self._field_selector, size=self._pace.page
+            parts = everything(
+                self._cluster,
+                self._resource,
+                field_selector=self._field_selector,
+                size=self._pace.page,
             )
-            async with aclosing(pages):
-                async for page in pages:
+            async with aclosing(parts):
+                async for page in parts:
                     self._follower.page(page.items)
                     version = page.version
                     self.heard()

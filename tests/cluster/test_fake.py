@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from paastis.errors import RegistryError
 from paastis.registry.cluster import Cluster, Event, Object
+from paastis.registry.listing import everything
 from paastis.resources.names import APPS, LEASES, Resource
 from tests.fakes.kube import fake_kube
 
@@ -157,6 +158,9 @@ async def pages(play: Play) -> None:
         # What happens between pages is not in them.
         await play.step("between pages", c.create(LEASES, _late(len(versions), page.items)))
     play.told.append(len(versions))
+    async for part in everything(c, LEASES, size=3):
+        play.told.append(sorted(item["metadata"]["name"] for item in part.items))
+        play.told.append(part.version >= max(versions))
 
 
 def _late(number: int, items: Any) -> Object:

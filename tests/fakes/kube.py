@@ -112,6 +112,8 @@ class KubeFake:
         self.bookmark_every = 60.0
         self.bookmarks = 0
         """Sent so far."""
+        self.streams_lists = True
+        """A watch may begin with all that there is; before Kubernetes 1.32 it may not."""
         self.expired = False
         """Every watch is told that its version has expired."""
         self.requests: list[tuple[str, str, dict[str, str]]] = []
@@ -265,6 +267,8 @@ class KubeFake:
 
     async def _watch(self, request: web.Request, collection: str) -> web.StreamResponse:
         query = request.query
+        if "sendInitialEvents" in query and not self.streams_lists:
+            raise Refusal(422, "sendInitialEvents is forbidden for watch")
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
         stream = Stream(collection)
@@ -283,12 +287,16 @@ class KubeFake:
     async def _tell(
         self, response: web.StreamResponse, stream: Stream, query: Mapping[str, str]
     ) -> None:
-        since = int(query["resourceVersion"])
+        since = int(query.get("resourceVersion", 0))
         if since == 0:  # "what there is, then what happens", whatever history there is
             since = self.version
             for there in list(self._collections[stream.collection].values()):
                 if _selected(there, query):
                     await _line(response, "ADDED", there)
+            if "sendInitialEvents" in query:
+                end = {"k8s.io/initial-events-end": "true"}
+                at = {"metadata": {"resourceVersion": str(since), "annotations": end}}
+                await _line(response, "BOOKMARK", at)
         bookmarks = query.get("allowWatchBookmarks") == "true"
         while not stream.ended:
             stream.news.clear()

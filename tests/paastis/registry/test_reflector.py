@@ -176,9 +176,11 @@ async def test_stale_records_are_served_while_the_server_is_away_and_their_age_i
     assert registry.staleness().total_seconds() < 10
 
 
+@pytest.mark.parametrize(("streams", "page"), [(True, 1), (False, 2)])
 async def test_events_that_come_while_a_slow_list_is_read_are_not_undone(
-    kube: KubeFake, stage: Stage
+    kube: KubeFake, stage: Stage, *, streams: bool, page: int
 ) -> None:
+    kube.streams_lists = streams
     registry = await stage.registry(pace=Pace(first_pause=0.01, page=3))
     writer = await stage.registry()
     made = {name: await writer.create(an_app(name)) for name in "abcdefgh"}
@@ -186,7 +188,7 @@ async def test_events_that_come_while_a_slow_list_is_read_are_not_undone(
     kube.fail(method="GET", path=PLURAL, watch=False, delay=0.1, times=10**6)
     before = kube.asked("GET", PLURAL)
     joining = asyncio.create_task(registry.heartbeat("p", position=0))
-    await until(lambda: kube.asked("GET", PLURAL) == before + 2)
+    await until(lambda: kube.asked("GET", PLURAL) == before + page)
     used = await writer.record_access("h", NOON)
     await writer.remove("b", seen_version=made["b"].version)
     late = await writer.create(an_app("bb"))
@@ -238,7 +240,11 @@ async def test_opening_tells_that_the_server_cannot_be_reached_and_can_be_tried_
     await until(lambda: registry.apps().get("shop") == created)
 
 
-async def test_several_pages_are_one_list(kube: KubeFake, stage: Stage) -> None:
+@pytest.mark.parametrize(("streams", "pages"), [(True, 1), (False, 8)])
+async def test_what_is_too_much_for_a_page_is_streamed_and_in_pages_by_old_servers(
+    kube: KubeFake, stage: Stage, *, streams: bool, pages: int
+) -> None:
+    kube.streams_lists = streams
     writer = await stage.registry()
     await soon(asyncio.gather(*(writer.create(an_app(f"app-{n}")) for n in range(50))))
     mirror = Mirror()
@@ -252,6 +258,6 @@ async def test_several_pages_are_one_list(kube: KubeFake, stage: Stage) -> None:
     )
     before = kube.asked("GET", PLURAL)
     await reflector.compare()
-    assert kube.asked("GET", PLURAL) == before + 8
+    assert kube.asked("GET", PLURAL) == before + pages
     assert dict(mirror.apps) == dict(writer.apps())
     assert mirror.position >= max(app.version for app in mirror.apps.values())
