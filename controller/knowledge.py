@@ -5,9 +5,8 @@ record, with the future counting as now, and nothing is stopped before a fresh l
 No I/O and no clock: `now` comes from the caller.
 """
 
-from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from paastis.app import App, Overrides, Phase
@@ -65,7 +64,7 @@ class Known:
     """Id of the open operation, and when this process first saw it."""
     look_wanted: bool = False
     """A listing contradicts the record."""
-    reversals: deque[datetime] = field(default_factory=deque)
+    reversals: tuple[datetime, ...] = ()
 
     def origin_found_running(self, now: datetime) -> None:
         """A report of a stopped origin was wrong: the next one waits twice as long."""
@@ -79,9 +78,8 @@ class Known:
 
     def reversed_by_somebody(self, now: datetime) -> bool:
         """Count a change that undid ours; True where it has become a contest."""
-        self.reversals.append(now)
-        while self.reversals and now - self.reversals[0] > REVERSALS_WITHIN:
-            self.reversals.popleft()
+        recent = (when for when in self.reversals if now - when <= REVERSALS_WITHIN)
+        self.reversals = (*recent, now)
         return len(self.reversals) >= REVERSALS_TO_CONTEST
 
 

@@ -109,7 +109,7 @@ class Looking:
         if outcome.by_hand is not None:
             known = self._knowledge.of(app.name)
             if not outcome.reversal:
-                known.reversals.clear()
+                known.reversals = ()
                 conditions = told(conditions, Reason.CONTESTED, None, now)
             elif known.reversed_by_somebody(now):
                 message = "Somebody keeps reversing what paastis does with this app."

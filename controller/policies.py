@@ -71,6 +71,8 @@ class Policies:
         """Of the rules: rises with each replacement."""
         self._reported_edition = 0
         self._cache: dict[str, _Cached] = {}
+        self._shared: dict[tuple[object, ...], _Cached] = {}
+        """What apps have in common that the same rules match: thousands share one policy."""
         self._lost_claims: Mapping[str, tuple[Lost, ...]] = {}
         self._renewed_for: Mapping[str, tuple[object, ...]] = {}
         self._resolutions: Mapping[str, timedelta] = {}
@@ -147,6 +149,7 @@ class Policies:
         Nothing is done where nothing that matters has changed since the last time.
         """
         slices = Slices()
+        self._shared.clear()
         edition = self._edition
         depends_on: dict[str, tuple[object, ...]] = {}
         effectives: dict[str, Effective] = {}
@@ -255,10 +258,21 @@ class Policies:
         if not account.config.covers(app.app_name):
             # It was looked after before and is asleep: it stays on record, and is left alone.
             return Effective(replace(_LEFT_ALONE, mode=account.config.mode), ())
+        matched = tuple(rule for rule in self._rules if rule.match(app.app_name, account.name))
+        if any(rule.has_templates for rule in matched):
+            return self._computed(app, account, matched)
+        among = (account.name, app.overrides.settings, *map(id, matched))
+        key = (account.config, self._edition)
+        shared = self._shared.get(among)
+        if shared is None or shared.key != key:
+            shared = self._shared[among] = _Cached(key, self._computed(app, account, matched))
+        return shared.effective
+
+    def _computed(self, app: App, account: Account, rules: Sequence[Rule]) -> Effective:
         return effective(
             app.app_name,
             account.name,
-            self._rules,
+            rules,
             defaults=self._config.defaults,
             account_settings=account.config.settings,
             overrides=app.overrides.settings,

@@ -284,7 +284,7 @@ class Term:
         conditions = told(app.conditions, Reason.CONTESTED, None, self._now())
         if conditions is app.conditions:
             return
-        self.knowledge.of(app.name).reversals.clear()
+        self.knowledge.of(app.name).reversals = ()
         try:
             await self.records.write(app, AppChange(conditions=conditions))
         except RegistryError as error:

@@ -57,6 +57,13 @@ class Rule:
     """Only for these accounts; None: for all."""
     hooks: Hooks = Hooks()
 
+    @property
+    def has_templates(self) -> bool:
+        """Whether what it says of an app depends on the app's name."""
+        said = self.settings
+        texts = (*(said.linked_apps or ()), *(said.hosts or ()), said.display_name or "")
+        return any("$" in text for text in texts)
+
     def match(self, app_name: str, account: str) -> re.Match[str] | None:
         """The match on that app's name. Raises ValueError if the pattern was never valid."""
         if self.accounts is not None and account not in self.accounts:

@@ -5,6 +5,7 @@ does not know whether it answers: `Ready` and `Asleep` are absent then, which in
 that nobody knows.
 """
 
+import sys
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
@@ -81,10 +82,10 @@ def condition_from(raw: Any) -> Condition:
     if raw["status"] not in {"True", "False"}:
         raise ValueError(f"{shown(raw['status'])} is neither True nor False")
     return Condition(
-        type=raw["type"],
+        type=sys.intern(raw["type"]),
         status=raw["status"] == "True",
         reason=reason_from(raw["reason"]),
-        message=raw.get("message") or "",
+        message=sys.intern(raw.get("message") or ""),  # thousands of apps say the same
         since=time_from(raw["lastTransitionTime"]),
     )
 

@@ -5,12 +5,16 @@ Times are RFC 3339 in UTC, to the microsecond. Durations are texts with units, a
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from paastis.durations import format_duration, parse_duration
 
 _SECOND = timedelta(seconds=1)
 _LONGEST_SHOWN = 80
+
+_TIMES = 64
+"""The times of one record are often the same one; enough to keep that once."""
 
 
 class BadResource(ValueError):
@@ -30,12 +34,17 @@ def use_text(moment: datetime) -> str:
 def time_from(text: Any) -> datetime:
     """Raises ValueError with a sentence if it is no time with its zone."""
     try:
-        moment = datetime.fromisoformat(text)
+        moment = _moment(text)
     except (TypeError, ValueError):
         moment = None
     if moment is None or moment.tzinfo is None:
         raise ValueError(f"{shown(text)} is not a time; expected one as in 2026-03-04T12:00:00Z")
     return moment
+
+
+@lru_cache(maxsize=_TIMES)
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def duration_text(span: timedelta) -> str:
