@@ -12,7 +12,7 @@ import pytest
 
 from tests.cluster.installation import Installation, installed
 from tests.cluster.relay import Relay
-from tests.cluster.visitors import Crowd, coming
+from tests.cluster.visitors import Crowd, all_serve, coming
 from tests.end_to_end.programs import Json, throughout, until
 
 if TYPE_CHECKING:
@@ -79,9 +79,9 @@ async def has_ref(paastis: Installation, name: str) -> bool:
 
 
 async def is_about_to_stop_late(paastis: Installation) -> None:
-    """The next stop of `late` takes effect 2.5 s after it was sent."""
+    """The next stop of `late` takes effect 16 s after it was sent, when others may lead already."""
     identity = (await paastis.sim.app("late"))["id"]
-    await paastis.sim.fault(f"POST /v1/apps/{identity}/scale", times=1, delay="2500ms")
+    await paastis.sim.fault(f"POST /v1/apps/{identity}/scale", times=1, delay="16s")
 
 
 @asynccontextmanager
@@ -235,7 +235,7 @@ async def frozen_leader(cluster: Cluster, namespace: str, directory: Path) -> No
     apps = [whole("busy"), whole("hooked"), whole("sleeper")]
     async with installed(cluster, namespace, directory, apps=apps, values=values) as paastis:
         leader, standby = await leader_and_standby(paastis)
-        await paastis.reaches("busy", "Awake")
+        await all_serve(paastis.proxies, "busy")
         async with coming([paastis.proxy], "busy") as crowd:
 
             async def both_hooks_run() -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cluster.installation import Installation, installed
-from tests.cluster.visitors import coming
+from tests.cluster.visitors import all_serve, coming
 from tests.end_to_end.programs import Json, app, throughout, until
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ async def test_while_the_api_server_is_away_apps_are_served_and_none_sleeps_unti
     async with installed(
         own_cluster.cluster, "shop", tmp_path, apps=apps, values=values
     ) as paastis:
-        await paastis.reaches("busy", "Awake")
+        await all_serve(paastis.proxies, "busy")
         async with (
             coming(paastis.proxies, "busy") as crowd,
             paastis.websocket("busy") as ws,

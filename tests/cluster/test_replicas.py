@@ -14,6 +14,7 @@ import pytest
 from tests.cluster.installation import Installation, installed
 from tests.cluster.relay import Relay
 from tests.cluster.resources import condition
+from tests.cluster.visitors import all_serve
 from tests.end_to_end.programs import Json, app, throughout, until
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ async def test_app_with_a_websocket_on_any_replica_is_not_stopped_whatever_befal
         await paastis.scale("proxy", by=1, relay=cut_wire)
         await paastis.scale("proxy", by=1, relay=lost_wire)
         well, frozen, cut, lost = paastis.proxies
+        await all_serve(paastis.proxies, *names)
         async with (
             paastis.websocket("well", proxy=well) as on_well,
             paastis.websocket("frozen", proxy=frozen) as on_frozen,

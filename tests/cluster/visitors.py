@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from tests.end_to_end.programs import until
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
@@ -51,6 +53,17 @@ def is_honest(answer: Answer) -> bool:
         and answer.headers.get("Content-Type") == "application/problem+json"
         and int(answer.headers.get("Retry-After", "0")) > 0
     )
+
+
+async def all_serve(proxies: Sequence[Pod], *apps: str) -> None:
+    """Return when each replica knows these apps, which are awake."""
+    for proxy in proxies:
+        for app in apps:
+
+            async def served(proxy: Pod = proxy, app: str = app) -> bool:
+                return (await proxy.visit(app)).status == 200
+
+            await until(served, what=f"{proxy.name} serves {app}")
 
 
 @asynccontextmanager
