@@ -4,117 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.cluster.installation import Installation, installed
+from tests.cluster.middle import APPS, FIRST_STOP, VALUES, in_the_middle, is_whole, scaled, whole
 from tests.cluster.relay import Relay
-from tests.cluster.visitors import Crowd, all_serve, coming
-from tests.end_to_end.programs import Json, throughout, until
+from tests.cluster.visitors import all_serve, coming
+from tests.end_to_end.programs import throughout, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from tests.cluster.access import Cluster
     from tests.cluster.pods import Pod
-    from tests.cluster.server import Server
 
 TAKEN_OVER = 15.0
 """Seconds after which somebody else leads, and has finished what was to be finished."""
-
-RECOVERED = 60.0
-"""Seconds until everything is as it should be: a new leader, the 20 s in which a call whose answer
-was lost may still take effect, and a start."""
-
-FIRST_STOP = 100.0
-"""Seconds until an idle app drains: a new leader stops nothing for 60 s."""
-
-WHOLE = {"web": (2, "M"), "worker": (1, "S"), "clock": (0, "S")}
-
-VALUES: Json = {
-    "settings": {"drainTime": "2s"},
-    "rules": {"used": {"pattern": "busy|waker", "maxIdleTime": "1h"}},
-}
-
-
-def whole(name: str, **more: object) -> Json:
-    """An app with several process types and an autoscaler."""
-    return {
-        "name": name,
-        "formation": {kind: {"amount": n, "size": size} for kind, (n, size) in WHOLE.items()},
-        "autoscalers": [{"type": "web", "min": 2, "max": 4}],
-        **more,
-    }
-
-
-APPS = [
-    whole("busy"),
-    whole("waker", status="stopped", autoscalers=[], boot_time="6s"),
-    whole("sleeper", stop_time="6s"),
-    whole("late"),
-]
-"""One that is used all the time, one that is woken, two that fall asleep; see `in_the_middle`."""
-
-
-async def scaled(paastis: Installation, name: str) -> bool:
-    return bool(await paastis.sim.scales(name))
-
-
-async def is_whole(paastis: Installation, name: str) -> bool:
-    truth = await paastis.sim.app(name)
-    return (
-        truth["status"] == "running"
-        and await paastis.sim.formation(name) == WHOLE
-        and not any(scaler["disabled"] for scaler in truth["autoscalers"])
-    )
-
-
-async def has_ref(paastis: Installation, name: str) -> bool:
-    operation = (await paastis.app(name))["status"].get("operation", {})
-    return "ref" in operation and "endedAt" not in operation
-
-
-async def is_about_to_stop_late(paastis: Installation) -> None:
-    """The next stop of `late` takes effect 16 s after it was sent, when others may lead already."""
-    identity = (await paastis.sim.app("late"))["id"]
-    await paastis.sim.fault(f"POST /v1/apps/{identity}/scale", times=1, delay="16s")
-
-
-@asynccontextmanager
-async def in_the_middle(paastis: Installation, *proxies: Pod) -> AsyncIterator[Crowd]:
-    """Begins in the middle of a wake and of two sleeps, with visitors of everything from then on.
-
-    `waker` boots, `sleeper` is being stopped, both with an operation that can be followed; the stop
-    of `late` was sent, and has neither taken effect nor been answered. After the block everything
-    becomes as it should be, with a call for each wake and each sleep, and no more.
-    """
-    await is_about_to_stop_late(paastis)
-    await asyncio.gather(
-        *(paastis.reaches(name, "Draining", within=FIRST_STOP) for name in ("sleeper", "late"))
-    )
-    async with coming(proxies, "busy", "waker") as crowd:
-        for name in ("waker", "sleeper"):
-            await until(partial(has_ref, paastis, name), what=f"{name} is followed")
-        await until(partial(scaled, paastis, "late"), what="the late stop is sent")
-        assert await paastis.sim.formation("late") == WHOLE
-        assert (await paastis.sim.app("waker"))["status"] == "scaling"
-
-        async with coming(proxies, "sleeper", "late") as others:
-            yield crowd
-
-            for name in ("waker", "sleeper", "late", "busy"):
-                whole_again = partial(is_whole, paastis, name)
-                await until(whole_again, what=f"{name} is whole", within=RECOVERED)
-                await paastis.reaches(name, "Awake", within=RECOVERED)
-            calls = {app["name"]: len(await paastis.sim.scales(app["name"])) for app in APPS}
-            assert calls == {"busy": 0, "waker": 1, "sleeper": 2, "late": 2}
-    assert crowd.put_off["busy"] == 0
-    served = crowd.served + others.served
-    assert served.keys() == {app["name"] for app in APPS}
 
 
 async def leading(paastis: Installation) -> Pod | None:
@@ -201,18 +109,6 @@ async def the_provider(cluster: Cluster, namespace: str, directory: Path) -> Non
             await relay.refuse()
             await asyncio.sleep(10)
             await relay.accept()
-
-
-async def the_api_server(server: Server, namespace: str, directory: Path) -> None:
-    """It is gone for 10 s, and nobody may act meanwhile."""
-    async with (
-        installed(server.cluster, namespace, directory, apps=APPS, values=VALUES) as paastis,
-        in_the_middle(paastis, paastis.proxy),
-    ):
-        await asyncio.to_thread(server.stop_api, at_once=True)
-        await asyncio.sleep(10)
-        await asyncio.to_thread(server.start_api)
-        assert all([await pod.alive() for pod in paastis.pods])
 
 
 # --- frozen
@@ -302,11 +198,3 @@ async def test_whoever_is_killed_or_frozen_in_the_middle_nobody_is_lost_and_apps
     async with asyncio.TaskGroup() as group:
         for scene, place in zip(scenes, places, strict=True):
             group.create_task(played(scene, place))
-
-
-@pytest.mark.timeout(240)
-async def test_api_server_that_is_killed_in_the_middle_costs_nobody_an_answer(
-    own_cluster: Server, tmp_path: Path
-) -> None:
-    own_cluster.cluster.make_namespace("shop")
-    await the_api_server(own_cluster, "shop", tmp_path)

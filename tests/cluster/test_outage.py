@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cluster.installation import Installation, installed
+from tests.cluster.middle import APPS, VALUES, in_the_middle, scaled
 from tests.cluster.visitors import all_serve, coming
 from tests.end_to_end.programs import Json, app, throughout, until
 
@@ -20,23 +21,20 @@ if TYPE_CHECKING:
 
     from tests.cluster.server import Server
 
-LONG = os.environ.get("PAASTIS_LONG") == "1"
-
-AWAY = 120.0 if LONG else 25.0
+AWAY = 120.0 if os.environ.get("PAASTIS_LONG") == "1" else 12.0
 """Seconds. Leases run out after 10, and proxies are silent after 10."""
 
 NO_STOPS = 60.0
 """Seconds after the server is back in which nothing may be stopped: proxies may have been away, too."""
 
-FIRST_STOP = 100.0
-"""Seconds until an idle app drains: a new leader stops nothing for 60 s."""
-
 LISTS = 2
 """Of each kind of resource, by each program: one because the watch has lost its place, and one more."""
 
+APP_NAMES = ("busy", "idle", "waker", "sleeper", "late")
 
-async def never_scaled(paastis: Installation, *names: str) -> bool:
-    return not any([await paastis.sim.scales(name) for name in names])
+
+async def scale_calls(paastis: Installation) -> dict[str, int]:
+    return {name: len(await paastis.sim.scales(name)) for name in APP_NAMES}
 
 
 async def all_live(paastis: Installation) -> bool:
@@ -62,55 +60,44 @@ async def lists(paastis: Installation, *, since: float) -> Counter[tuple[str, st
 async def test_while_the_api_server_is_away_apps_are_served_and_none_sleeps_until_a_minute_after(
     own_cluster: Server, tmp_path: Path
 ) -> None:
-    """It goes in the middle of a drain. `busy` is used all the time, `asleep` is asked for."""
+    """It is killed in the middle of a wake and of two sleeps. Later `idle` becomes idle."""
     own_cluster.cluster.make_namespace("shop")
-    apps = [app("busy"), app("idle"), app("asleep", status="stopped")]
     values: Json = {
-        "settings": {"drainTime": "2s"},
+        **VALUES,
+        "rules": {
+            "used": {"pattern": "waker", "maxIdleTime": "1h"},
+            "idle": {"pattern": "idle", "maxIdleTime": "70s"},
+        },
         "controller": {"replicas": 2},
         "proxy": {"replicas": 2},
     }
     async with installed(
-        own_cluster.cluster, "shop", tmp_path, apps=apps, values=values
+        own_cluster.cluster, "shop", tmp_path, apps=[*APPS, app("idle")], values=values
     ) as paastis:
         await all_serve(paastis.proxies, "busy")
-        async with (
-            coming(paastis.proxies, "busy") as crowd,
-            paastis.websocket("busy") as ws,
-        ):
-            await paastis.reaches("idle", "Draining", within=FIRST_STOP)
-            await asyncio.to_thread(own_cluster.stop_api, at_once=True)
-            gone = time.monotonic()
-
-            async with coming(paastis.proxies, "asleep") as callers:
+        async with coming(paastis.proxies, "busy") as crowd, paastis.websocket("busy") as ws:
+            async with in_the_middle(paastis, *paastis.proxies):
+                before = await scale_calls(paastis)
+                await asyncio.to_thread(own_cluster.stop_api, at_once=True)
                 await throughout(
-                    partial(all_live, paastis),
-                    what="all programs are alive",
-                    seconds=AWAY,
+                    partial(all_live, paastis), what="all programs are alive", seconds=AWAY
                 )
-                assert await never_scaled(paastis, "busy", "idle", "asleep")
+                assert await scale_calls(paastis) == before
                 await asyncio.to_thread(own_cluster.start_api)
-                back = time.monotonic()
-                since = time.time()
-
+                back, since = time.monotonic(), time.time()
                 await until(partial(all_ready, paastis), what="all programs are ready")
 
-                async def called() -> bool:
-                    return callers.served["asleep"] > 0
+            settled = await scale_calls(paastis)
 
-                await until(called, what="the one that sleeps is woken", within=30)
+            async def nothing_sleeps() -> bool:
+                return await scale_calls(paastis) == settled
+
             left = NO_STOPS - (time.monotonic() - back)
-            await throughout(
-                partial(never_scaled, paastis, "busy", "idle"),
-                what="nothing is stopped",
-                seconds=left,
-            )
-            for program, times in (await lists(paastis, since=since)).items():
-                assert times <= LISTS * 2, (program, times)  # there are two of each program
+            await throughout(nothing_sleeps, what="nothing is stopped", seconds=left)
+            for listed, times in (await lists(paastis, since=since)).items():
+                assert times <= 2 * LISTS, (listed, times)  # there are two of each program
             await paastis.reaches("idle", "Asleep", within=30)
-            assert await never_scaled(paastis, "busy")
             await ws.send_str("still here")
             assert await ws.receive_str(timeout=5) == "still here"
-            assert len(await paastis.sim.scales("asleep")) in {1, 2}  # woken, and asleep again
-            assert crowd.put_off["busy"] == 0
-            assert crowd.served["busy"] > (time.monotonic() - gone)
+            assert not await scaled(paastis, "busy")
+        assert crowd.put_off["busy"] == 0
