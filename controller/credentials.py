@@ -8,6 +8,7 @@ object as it is; whether there is none only `get` can say.
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -25,8 +26,15 @@ from paastis.secret import Secret
 log = logging.getLogger(__name__)
 
 _FIRST_PAUSE = 1.0
-_LONGEST_PAUSE = 60.0
+_LONGEST_PAUSE = 5.0
 """Seconds between two looks where the watch cannot be had, doubling from the first to the last."""
+_LONGEST_REFUSED_PAUSE = 60.0
+"""The same where we are refused: a person has to change something."""
+_DOUBT = 60.0
+"""Seconds that a Secret must be refused which was read before, until that is believed.
+
+An API server that has just started refuses everybody until it knows its roles.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +57,10 @@ class SecretsFollowed:
         on_change: Callable[[str], None],
         rng: random.Random,
         metrics: Metrics,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`on_change` is told the name of a Secret that is known by now, or is known anew."""
+        self._monotonic = monotonic
         self._cluster = cluster
         self._on_change = on_change
         self._rng = rng
@@ -87,27 +97,43 @@ class SecretsFollowed:
 
     async def _follow(self, name: str) -> None:
         pause = _FIRST_PAUSE
+        refused_since: float | None = None
         while True:
+            longest = _LONGEST_PAUSE
             try:
                 if await self._look_and_watch(name):
                     pause = _FIRST_PAUSE
-                    continue
+                refused_since = None
             except Forbidden as error:
-                self._note(
-                    name,
-                    Credentials(
-                        problem=Reason.SECRET_FORBIDDEN,
-                        message=f"The Secret {name!r} may not be read by the controller: give its "
-                        f"role the verbs get and watch on that name. ({error})",
-                    ),
-                )
+                if refused_since is None:
+                    refused_since = self._monotonic()
+                if self._refused(name, error, for_=self._monotonic() - refused_since):
+                    longest = _LONGEST_REFUSED_PAUSE
             except RegistryError as error:
                 log.debug("secret not followed", extra={"secret": name, "error": str(error)})
             except Exception:
                 log.exception("unexpected fault", extra={"secret": name})
                 self._metrics.errors.labels("secrets").inc()
+            pause = min(pause, longest)
             await asyncio.sleep(pause * self._rng.uniform(0.5, 1.0))
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            pause *= 2
+
+    def _refused(self, name: str, error: Forbidden, *, for_: float) -> bool:
+        """Note that the Secret has been refused for some seconds; False: that is doubted yet."""
+        known = self._known.get(name)
+        if known is not None and known.problem is not Reason.SECRET_FORBIDDEN and for_ < _DOUBT:
+            log.warning("secret refused", extra={"secret": name, "error": str(error)})
+            return False
+        self._versions.pop(name, None)  # it may be told again as it was
+        self._note(
+            name,
+            Credentials(
+                problem=Reason.SECRET_FORBIDDEN,
+                message=f"The Secret {name!r} may not be read by the controller: give its role the "
+                f"verbs get and watch on that name. ({error})",
+            ),
+        )
+        return True
 
     async def _look_and_watch(self, name: str) -> bool:
         """Read it, and follow it until the watch ends; True if that brought anything."""
@@ -129,6 +155,9 @@ class SecretsFollowed:
                         self._take(name, event.object)
         except Expired:
             return came
+        except Forbidden as error:
+            # What can be read is used; that it has changed is seen at the next look.
+            log.warning("secret not watched", extra={"secret": name, "error": str(error)})
         return came
 
     def _take(self, name: str, secret: Mapping[str, Any]) -> None:

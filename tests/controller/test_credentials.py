@@ -2,11 +2,15 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
+from controller import credentials
 from controller.credentials import Credentials, SecretsFollowed
 from paastis.logs import redact
 from paastis.metrics import Metrics
@@ -27,6 +31,8 @@ class Followed:
     kube: Kube
     secrets: SecretsFollowed
     told: list[str] = field(default_factory=list)
+    ahead: float = 0.0
+    """Seconds that have gone by beside those that really have."""
 
     def known(self) -> Credentials:
         found = self.secrets.of(NAME)
@@ -41,12 +47,18 @@ class Followed:
 async def following(directory: Path) -> AsyncIterator[Followed]:
     async with small_cluster(directory) as kube:
         told: list[str] = []
+        world: Followed
         secrets = SecretsFollowed(
-            kube.cluster, on_change=told.append, rng=random.Random(1), metrics=Metrics()
+            kube.cluster,
+            on_change=told.append,
+            rng=random.Random(1),
+            metrics=Metrics(),
+            monotonic=lambda: time.monotonic() + world.ahead,
         )
+        world = Followed(kube, secrets, told)
         task = asyncio.create_task(secrets.run())
         try:
-            yield Followed(kube, secrets, told)
+            yield world
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -112,6 +124,49 @@ async def test_refusal_is_told_and_ends_when_the_right_is_given(tmp_path: Path) 
         refusal.times = 0
 
         await world.becomes(token="tk-us-one")
+
+
+async def test_refusal_of_a_secret_that_was_read_before_is_believed_after_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An API server that has just started refuses everybody until it knows its roles."""
+    for pause in ("_FIRST_PAUSE", "_LONGEST_PAUSE", "_LONGEST_REFUSED_PAUSE"):
+        monkeypatch.setattr(credentials, pause, 0.02)
+    async with following(tmp_path) as world:
+        await world.kube.add(SECRETS, secret(NAME, {"apiToken": "tk-us-one"}))
+        world.secrets.follow([NAME])
+        await world.becomes(token="tk-us-one")
+
+        refusal = world.kube.fake.fail(path=NAME, status=403, times=10_000)
+        world.kube.fake.end_watches()
+        await until(lambda: refusal.times < 10_000)
+        world.ahead += 58
+        before = refusal.times
+        await until(lambda: refusal.times < before)
+        assert world.known().problem is None
+
+        world.ahead += 3
+        await world.becomes(problem=Reason.SECRET_FORBIDDEN)
+        refusal.times = 0
+        await world.becomes(token="tk-us-one")
+        assert world.told == [NAME] * 3
+
+
+async def test_secret_that_may_be_read_and_not_watched_is_looked_at_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "_LONGEST_PAUSE", 0.02)
+    async with following(tmp_path) as world:
+        await world.kube.add(SECRETS, secret(NAME, {"apiToken": "tk-us-one"}))
+        world.kube.fake.fail(path="secrets", watch=True, status=403, times=10_000)
+        world.secrets.follow([NAME])
+        await world.becomes(token="tk-us-one")
+
+        await world.kube.change(
+            SECRETS, NAME, {"data": secret("", {"apiToken": "tk-us-2"})["data"]}
+        )
+
+        await world.becomes(token="tk-us-2")
 
 
 async def test_what_is_known_stays_while_the_api_is_away(tmp_path: Path) -> None:
