@@ -140,7 +140,7 @@ async def test_app_with_a_websocket_on_any_replica_is_not_stopped_whatever_befal
 
             await paastis.reaches("lost", "Asleep")
             await paastis.reaches("idle", "Asleep")
-            assert condition(await paastis.get("paastisaccounts/main"), "WaitingForProxy") is None
+            await waits_for(paastis)
             await throughout(
                 lambda: no_stop(paastis, "well", "frozen", "cut"),
                 what="those with a WebSocket are kept awake",
@@ -155,14 +155,15 @@ async def test_app_with_a_websocket_on_any_replica_is_not_stopped_whatever_befal
 
 
 async def waits_for(paastis: Installation, *proxies: str, within: float = 20.0) -> None:
-    """The account says that stops wait for these proxies and no others."""
+    """The account says that stops wait for these proxies and no others, if for any."""
 
     async def named() -> bool:
         told = condition(await paastis.get("paastisaccounts/main"), "WaitingForProxy")
         words = "" if told is None else told["message"]
         return set(re.findall(r"(paastis-proxy-\S+) has", words)) == set(proxies)
 
-    await until(named, what=f"the account names {', '.join(proxies)}", within=within)
+    named_ones = ", ".join(proxies) or "nobody"
+    await until(named, what=f"the account says that stops wait for {named_ones}", within=within)
 
 
 async def no_stop(paastis: Installation, *names: str) -> bool:
