@@ -156,10 +156,14 @@ async def resource_deleted_while_asleep_comes_back_with_its_snapshot(paastis: In
         is_new = found and found["metadata"]["uid"] != asleep["metadata"]["uid"]
         return found if is_new and found.get("status", {}).get("phase") == "Asleep" else None
 
+    async def served() -> bool:
+        return (await paastis.proxy.visit("deleted")).status == 200
+
     found = await until(restored, what="it is created again")
     assert found is not None
     assert found["status"]["snapshot"] == asleep["status"]["snapshot"]
-    assert (await paastis.proxy.visit("deleted")).status == 200
+    # A proxy may have heard of the record, and not yet of its status.
+    await until(served, what="a visitor wakes it")
     await runs(paastis.sim, "deleted", WHOLE)
     await paastis.are_told("deleted", "Asleep", "RecordRestored")
 

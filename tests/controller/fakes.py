@@ -168,6 +168,9 @@ class SharedRegistry(MemoryRegistry):
         self.latency = latency
         self.lease = Lease()
         self.updates: list[str] = []
+        """Whose record was written, in the order in which the writes began."""
+        self.idle_times: list[tuple[str, timedelta]] = []
+        """The same for policies alone, with the idle time that was written."""
 
     @property
     def shared(self) -> bool:
@@ -175,6 +178,8 @@ class SharedRegistry(MemoryRegistry):
 
     async def update(self, name: str, change: AppChange, *, seen_version: int) -> App:
         self.updates.append(name)
+        if "policy" in change:
+            self.idle_times.append((name, change["policy"].max_idle_time))
         if self.latency:
             await asyncio.sleep(self.latency)
         return await super().update(name, change, seen_version=seen_version)
