@@ -4,7 +4,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 GO ?= go
-JOBS ?= auto
+# Tests mostly wait for programs: two of them keep one core busy.
+JOBS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 ARGS ?=
 
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
@@ -28,7 +29,7 @@ demo: $(VENV)/.with-paastis
 	@$(VENV)/bin/paastis demo $(ARGS)
 
 test: $(VENV)/.with-dev
-	$(VENV)/bin/python -m pytest -n $(JOBS) $(ARGS)
+	$(VENV)/bin/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 cluster-tools:
 	@GO="$(GO)" $(PYTHON) -m tests.cluster.tools
