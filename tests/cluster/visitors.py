@@ -66,6 +66,15 @@ async def all_serve(proxies: Sequence[Pod], *apps: str) -> None:
             await until(served, what=f"{proxy.name} serves {app}")
 
 
+async def _has_died(proxy: Pod, process: int) -> bool:
+    """Whether that process is gone; its connections break a moment before."""
+    for _ in range(20):
+        if proxy.exit_code is not None or proxy.pid != process:
+            return True
+        await asyncio.sleep(0.05)
+    return False
+
+
 @asynccontextmanager
 async def coming(proxies: Sequence[Pod], *apps: str) -> AsyncIterator[Crowd]:
     """Visitors of each app within the block; after it those who wait still get their answers.
@@ -87,7 +96,7 @@ async def coming(proxies: Sequence[Pod], *apps: str) -> AsyncIterator[Crowd]:
             except aiohttp.ClientConnectorError:
                 continue  # nobody listens there (yet), which a balancer knows
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
-                if proxy.exit_code is not None or proxy.pid != process:
+                if await _has_died(proxy, process):
                     continue
                 crowd.lost.append(f"{app}: {error!r} from {proxy.name}, which lives")
             except TimeoutError:
