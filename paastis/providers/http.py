@@ -62,6 +62,11 @@ class Call:
     body: object = None
     """Sent as JSON; None sends nothing."""
     authorization: Secret | None = None
+    keep: frozenset[str] | None = None
+    """The members that are wanted of the answer's objects, if it is a long list; None: all of them.
+
+    Ten thousand objects with all that is in them would be 30 MB. They are also read beside the loop.
+    """
     changing: bool = False
     """Whether it may change something; then it is never repeated, and a lost answer matters."""
     timeout: float
@@ -201,7 +206,7 @@ class ProviderHttp:
                 asyncio.timeout(call.timeout),
                 contextlib.aclosing(await self._client.send(request, stream=True)) as response,
             ):
-                return await _read(response, sent_at)
+                return await _read(response, sent_at, keep=call.keep)
         except _NEVER_LEFT as broken:
             raise self._unreachable(call, str(broken)) from None
         except httpx.LocalProtocolError:
@@ -295,17 +300,20 @@ def _sentence(words: object) -> str:
     return str(words)
 
 
-async def _read(response: httpx.Response, sent_at: datetime) -> Answer:
+async def _read(
+    response: httpx.Response, sent_at: datetime, *, keep: frozenset[str] | None
+) -> Answer:
     body = bytearray()
     async for chunk in response.aiter_bytes():
         body += chunk
         if len(body) > _LARGEST_ANSWER:
             raise _TooLarge
     text = body.decode("utf-8", errors="replace").strip()
-    try:
-        data: object = json.loads(text) if text else None
-    except (ValueError, RecursionError):
-        data = None
+    del body
+    if keep is not None and response.is_success:
+        data = await asyncio.to_thread(_parsed, text, keep)
+    else:
+        data = _parsed(text, None)
     shown = "" if "<" in text[:1000] else text
     return Answer(
         status=response.status_code,
@@ -314,6 +322,18 @@ async def _read(response: httpx.Response, sent_at: datetime) -> Answer:
         text=shown[:_LONGEST_WORDS] or ("(a page of markup)" if text else ""),
         sent_at=sent_at,
     )
+
+
+def _parsed(text: str, keep: frozenset[str] | None) -> object:
+    """The JSON, or None where it is none."""
+
+    def kept(found: dict[str, object]) -> dict[str, object]:
+        return {key: value for key, value in found.items() if keep is None or key in keep}
+
+    try:
+        return json.loads(text, object_hook=None if keep is None else kept) if text else None
+    except (ValueError, RecursionError):
+        return None
 
 
 class _TooLarge(Exception):

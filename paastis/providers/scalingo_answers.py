@@ -91,6 +91,21 @@ def refusal(answer: Answer, words: str) -> ProviderError:
             return Rejected(words)
 
 
+APPS_MEMBERS = frozenset(
+    {
+        "apps",
+        "id",
+        "name",
+        "status",
+        "base_url",
+        "url",
+        "last_deployment_id",
+        "last_deployed_at",
+    }
+)
+"""All that `apps` looks at."""
+
+
 def apps(data: object) -> tuple[list[AppAnswer], list[str]]:
     """The apps of `GET /apps`, and a sentence for each that cannot be read."""
     found, problems = [], []

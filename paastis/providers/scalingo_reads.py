@@ -15,7 +15,6 @@ from urllib.parse import quote
 from paastis.app import Formation, Observation
 from paastis.errors import NotFound, ProviderError
 from paastis.providers import scalingo_answers as answers
-from paastis.providers.http import Answer
 from paastis.providers.port import (
     Followed,
     Inspection,
@@ -62,8 +61,8 @@ class ScalingoReads:
             if isinstance(result, ProviderError):
                 problems.append(f"region {region}: {result}")
                 continue
-            answer, (apps, unreadable) = result
-            sent.append(answer.sent_at)
+            sent_at, (apps, unreadable) = result
+            sent.append(sent_at)
             problems += [f"region {region}: {problem}" for problem in unreadable]
             found += [_listed(region, app) for app in apps]
         if not sent:
@@ -77,10 +76,18 @@ class ScalingoReads:
 
     async def _list_region(
         self, region: str
-    ) -> tuple[Answer, tuple[list[answers.AppAnswer], list[str]]]:
+    ) -> tuple[datetime, tuple[list[answers.AppAnswer], list[str]]]:
         api = await self._regions.address(region, urgency=Urgency.DISCOVERY)
-        answer = await self._session.read(f"{api}/v1/apps", urgency=Urgency.DISCOVERY)
-        return answer, answers.apps(answer.data)
+        return await self._all_apps(api, urgency=Urgency.DISCOVERY)
+
+    async def _all_apps(
+        self, api: str, *, urgency: Urgency
+    ) -> tuple[datetime, tuple[list[answers.AppAnswer], list[str]]]:
+        answer = await self._session.read(
+            f"{api}/v1/apps", urgency=urgency, keep=answers.APPS_MEMBERS
+        )
+        # Thousands take a while: beside the loop.
+        return answer.sent_at, await asyncio.to_thread(answers.apps, answer.data)
 
     async def inspect(
         self, app: Remote, *, urgency: Urgency, autoscaled: bool = False
@@ -188,8 +195,7 @@ class ScalingoReads:
         busy: set[str] = set()
         if len(operations) > 1:
             api = await self._regions.address(region, urgency=Urgency.SCHEDULED)
-            answer = await self._session.read(f"{api}/v1/apps", urgency=Urgency.SCHEDULED)
-            listed, _ = answers.apps(answer.data)
+            _, (listed, _) = await self._all_apps(api, urgency=Urgency.SCHEDULED)
             busy = {app.id for app in listed if app.status in answers.CHANGING}
         ended = [one for one in operations if one.app.identity.app_id not in busy]
         followed = {

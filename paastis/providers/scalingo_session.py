@@ -72,9 +72,17 @@ class Session:
         """How the latest exchange failed, if it did."""
 
     async def read(
-        self, url: str, *, urgency: Urgency, query: Mapping[str, str] | None = None
+        self,
+        url: str,
+        *,
+        urgency: Urgency,
+        query: Mapping[str, str] | None = None,
+        keep: frozenset[str] | None = None,
     ) -> Answer:
-        """GET, repeated while Scalingo is unavailable, within the patience of the urgency."""
+        """GET, repeated while Scalingo is unavailable, within the patience of the urgency.
+
+        `keep`: the members that are wanted of a long list's objects, see `Call`.
+        """
         deadline = self._budget.time() + _PATIENCE[urgency]
 
         def call(authorization: Secret) -> Call:
@@ -84,6 +92,7 @@ class Session:
                 query=query or {},
                 urgency=urgency,
                 authorization=authorization,
+                keep=keep,
                 timeout=max(min(READ_TIMEOUT, deadline - self._budget.time()), 0.1),
                 deadline=deadline,
             )

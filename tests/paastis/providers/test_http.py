@@ -69,6 +69,14 @@ async def test_answer_is_decoded_and_knows_when_it_was_asked_for() -> None:
     assert answer.sent_at == NOW
 
 
+async def test_only_the_wanted_members_of_a_long_list_are_kept_and_all_of_a_refusal() -> None:
+    call = replace(READ, keep=frozenset({"apps", "name"}))
+    body = {"apps": [{"name": "a", "owner": {"name": "o"}}, {"id": 1}], "meta": {}}
+    assert (await answering(200, json=body).send(call)).data == {"apps": [{"name": "a"}, {}]}
+    with pytest.raises(Rejected, match="no such region"):
+        await answering(404, json={"error": "no such region"}).send(call)
+
+
 async def test_empty_success_is_an_answer() -> None:
     assert (await answering(202).send(CHANGE)).data is None
 

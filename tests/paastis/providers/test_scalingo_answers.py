@@ -1,5 +1,6 @@
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -56,6 +57,21 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=6),
     max_leaves=25,
 )
+
+
+def test_all_that_is_read_of_a_listed_app_is_among_the_members_that_are_kept() -> None:
+    class Noting(dict[str, object]):
+        asked: ClassVar[set[str]] = set()
+
+        def get(self, key: str, default: object = None) -> object:
+            self.asked.add(key)
+            return super().get(key, default)
+
+    app = Noting(id="1", name="a", status="running", base_url="https://a.example")
+    read, problems = answers.apps(Noting(apps=[app]))
+    assert [one.name for one in read] == ["a"]
+    assert not problems
+    assert Noting.asked == answers.APPS_MEMBERS
 
 
 @given(json_values)
