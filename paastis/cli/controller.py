@@ -24,7 +24,7 @@ from paastis.cli.in_cluster import (
     require_cluster,
 )
 from paastis.cli.instance import account_statuses, decided
-from paastis.cli.process import stop_on_signals
+from paastis.cli.process import give_large_blocks_back, stop_on_signals
 from paastis.cli.providers import forget_provider, measured_provider, protect_secrets
 from paastis.cli.settings import configuration_options, new_random, read_settings, utc_now
 from paastis.config import Config
@@ -49,6 +49,7 @@ def controller(*, config_file: Path | None, settings: tuple[str, ...]) -> None:
     config = read_settings(config_file, settings)
     require_cluster(config, "controller")
     configure_logging(config.logging_level, config.logging_format, sys.stderr)
+    give_large_blocks_back()
     with asyncio.Runner() as runner:
         runner.run(_run(config, now=utc_now, rng=new_random()))
 
