@@ -62,7 +62,7 @@ class Forwarder:
         self, visit: Visit, app: App, deadline: float, *, counts: bool
     ) -> web.StreamResponse | None:
         """One try; None: judge again and try again."""
-        if counts and self._watch.links(app.name):
+        if counts and self._watch.links.of(app.name):
             self._watch.waker.wish_links(app.name, now=asyncio.get_running_loop().time())
         if app.url is None:
             raise Refused(502, Reason.ORIGIN_UNREACHABLE, retry_after=30)

@@ -9,16 +9,16 @@ does what is due at a time, one sends heartbeats; each write is a short task.
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
 from datetime import datetime
 
 from paastis.app import App, Phase
 from paastis.errors import Forgotten, RegistryUnavailable, UnknownApp
 from paastis.registry.port import Change, Registry
-from paastis.rule import LinkNode, linked
 from proxy.access import Access, Ticket
 from proxy.doubts import Doubts
+from proxy.links import Links
 from proxy.meter import Meter
 from proxy.routes import Routes
 from proxy.settings import ProxySettings
@@ -54,23 +54,21 @@ class Watch:
         self._meter = meter
         self._probe_app = probe
         self.apps: dict[str, App] = {}
+        self.links = Links(self.apps)
         self.routes = Routes(settings.config.base_domains)
         self.access = Access(
-            links=self.links,
+            links=self.links.of,
             backoff=self._backoff,
             lots=rng.random if registry.shared else lambda: 0.0,
         )
         self.waker = Waker(
             self,
-            links=self.links,
+            links=self.links.of,
             backoff=self._backoff,
             per_app=settings.config.max_held_per_app,
             total=settings.config.max_held,
         )
         self.doubts = Doubts(patience=settings.inspection_patience)
-        self._links: dict[str, frozenset[str]] = {}
-        self._links_stale = False
-        self._any_links = 0
         self._position = 0
         self._planned: float | None = None
         self._kick = asyncio.Event()
@@ -215,7 +213,7 @@ class Watch:
             return
         self.apps[app.name] = app
         self.routes.put(app)
-        self._note_links(known, app)
+        self.links.note(known, app)
         clock = self._clock()
         self.access.observe(app, now=clock, wall=self._now())
         self.doubts.observe(app, clock)
@@ -229,7 +227,7 @@ class Watch:
         known = self.apps.pop(name, None)
         if known is None:
             return
-        self._note_links(known, None)
+        self.links.note(known, None)
         self.routes.remove(name)
         self.access.forget(name)
         self.doubts.forget(name)
@@ -240,32 +238,6 @@ class Watch:
         for waiter in self._news.pop(name, ()):
             if not waiter.done():
                 waiter.set_result(None)
-
-    def links(self, name: str) -> Collection[str]:
-        """Every app that the named one keeps awake, through others too."""
-        if not self._any_links:
-            return ()
-        if self._links_stale:
-            self._links_stale = False
-            nodes = {
-                app.name: LinkNode(
-                    app.identity.account,
-                    app.app_name,
-                    app.policy.display_name,
-                    app.policy.linked_apps,
-                )
-                for app in self.apps.values()
-                if app.phase is not Phase.GONE
-            }
-            self._links = dict(linked(nodes))
-        return self._links.get(name, ())
-
-    def _note_links(self, old: App | None, new: App | None) -> None:
-        for app, step in ((old, -1), (new, +1)):
-            if app is not None and app.policy.linked_apps:
-                self._any_links += step
-        if old is None or new is None or _link_facts(old) != _link_facts(new):
-            self._links_stale = True
 
     # --- loops
 
@@ -397,8 +369,3 @@ class Watch:
     @staticmethod
     def _clock() -> float:
         return asyncio.get_running_loop().time()
-
-
-def _link_facts(app: App) -> tuple[object, ...]:
-    said, gone = app.policy, app.phase is Phase.GONE
-    return (app.identity.account, app.app_name, said.display_name, said.linked_apps, gone)
