@@ -78,6 +78,7 @@ class Watch:
         self._group: asyncio.TaskGroup | None = None
         self._changes: AsyncIterator[Change] | None = None
         self._registered = asyncio.Event()
+        self._in_trouble = False
 
     # --- life
 
@@ -274,7 +275,7 @@ class Watch:
                 log.warning("%s New requests wait until this proxy is registered again.", error)
                 await self.open()
             except (RegistryUnavailable, TimeoutError) as error:
-                log.warning("A heartbeat did not reach the registry (%r).", error)
+                self._trouble("a heartbeat", error)
                 await asyncio.sleep(self._backoff(1))
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.heartbeat_interval):
@@ -283,6 +284,15 @@ class Watch:
     async def _send_heartbeat(self, position: int) -> None:
         async with asyncio.timeout(_WRITE_TIMEOUT):
             await self._registry.heartbeat(self._proxy_id, position=position)
+        if self._in_trouble:
+            self._in_trouble = False
+            log.info("The registry takes what is written again.")
+
+    def _trouble(self, what: str, error: Exception) -> None:
+        """Told once until a heartbeat goes through: meanwhile much is tried, and fails as well."""
+        level = logging.DEBUG if self._in_trouble else logging.WARNING
+        self._in_trouble = True
+        log.log(level, "The registry did not take %s (%r).", what, error)
 
     def _next_due(self) -> float | None:
         times = (self.access.next_due(), self.waker.next_due())
@@ -313,7 +323,7 @@ class Watch:
         except UnknownApp:
             log.debug("The registry holds no %s any more.", name)
         except (RegistryUnavailable, TimeoutError) as error:
-            log.warning("The use of %s could not be written (%r).", name, error)
+            self._trouble(f"the use of {name}", error)
         finally:
             if covers:
                 self.access.end_write(name, record, self._clock())

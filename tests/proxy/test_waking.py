@@ -346,6 +346,17 @@ async def test_registry_outage_holds_requests_only_where_it_must() -> None:
             assert answer.status == 200
 
 
+async def test_outage_is_told_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "proxy.watch")
+    async with origin(hello) as url, world(an_app(url=url)) as w:
+        w.registry.failing = RegistryUnavailable("away")
+        assert (await _post(w, "x"))[0].status == 200
+        await until(lambda: len(w.registry.writes) >= 3)
+        w.registry.failing = None
+        await until(lambda: "takes what is written again" in caplog.text)
+        assert caplog.text.count("did not take") == 1
+
+
 # --- links
 
 
