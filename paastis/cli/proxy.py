@@ -99,7 +99,7 @@ async def _run(config: Config, *, now: Callable[[], datetime], rng: random.Rando
             extra={"namespace": cluster.namespace, "proxy": name, "system_port": port.port},
         )
         reached = await reach(
-            registry.open,
+            lambda: registry.open(proxy=name),
             namespace=cluster.namespace,
             stop=stop,
             rng=rng,

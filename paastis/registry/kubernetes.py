@@ -101,18 +101,25 @@ class KubernetesRegistry:
         self._writes = asyncio.Semaphore(_WRITES)
         self._accesses = asyncio.Semaphore(_ACCESSES)
         self._tasks: list[asyncio.Task[None]] = []
+        self._joined: str | None = None
+        """As which proxy we were registered before the list that opened the mirror."""
         self._closed = False
         if metrics is not None:
             metrics.watch_registry(self._reflector.age)
 
     # --- life
 
-    async def open(self) -> None:
+    async def open(self, *, proxy: str | None = None) -> None:
         """List everything, and go on from there.
 
-        Raises `RegistryError`; then it may be called again.
+        With `proxy`, this process is registered under that name before, which is what a first
+        heartbeat does: one of 10,000 records is a second of work. Raises `RegistryError`; then it
+        may be called again.
         """
+        if proxy is not None:
+            await self._heartbeats.register(proxy)
         await self._reflector.compare()
+        self._joined = proxy
         if self._tasks or self._closed:
             return
         loops = {"comparison": self._reflector.compare_regularly}
@@ -284,12 +291,14 @@ class KubernetesRegistry:
         """See the port.
 
         Position 0 registers and then lists, in this order: a controller that did not know the proxy
-        yet has written all it did alone before the list, and one that did waits for it.
+        yet has written all it did alone before the list, and one that did waits for it. The first
+        time `open` may have done it.
         """
         with self._translated():
+            joined, self._joined = self._joined, None
             if position > 0:
                 await self._heartbeats.beat(proxy, position)
-            else:
+            elif proxy != joined:
                 await self._heartbeats.register(proxy)
                 await self._reflector.compare()
 

@@ -343,6 +343,22 @@ async def test_proxy_registers_before_it_lists(kube: KubeFake, registry: Registr
     assert asked == [("POST", "leases"), ("GET", APPS)]
 
 
+async def test_proxy_that_registers_as_it_opens_lists_once(kube: KubeFake, stage: Stage) -> None:
+    registry = await stage.registry(opened=False)
+    await registry.open(proxy="p1")
+    await registry.heartbeat("p1", position=0)
+    asked = [
+        (method, path.split("/")[-1])
+        for method, path, query in kube.requests
+        if "watch" not in query and not path.endswith("paastis-controller")
+    ]
+    assert asked == [("POST", "leases"), ("GET", APPS)]
+    assert [p.proxy for p in await registry.proxies()] == ["p1"]
+    kube.remove_quietly("leases", lease_name("p1"))  # it was forgotten: now it counts again
+    await registry.heartbeat("p1", position=0)
+    assert kube.asked("GET", APPS) == 2
+
+
 async def test_heartbeat_is_one_call_and_has_its_owner_label_and_position(
     kube: KubeFake, stage: Stage
 ) -> None:
