@@ -35,7 +35,8 @@ INTERVALS_FRESH = 3
 """For how many discovery intervals a look at the provider justifies a stop."""
 
 LISTING_TIMEOUT = timedelta(minutes=5)
-WRITES_AT_A_TIME = 100
+WRITES_AT_A_TIME = 20
+"""Fast enough, and what a visitor's wake writes meets no more than these on its way."""
 REMOVE_TRIES = 3
 
 _FAILURES = (Reason.CREDENTIALS_REFUSED, Reason.RATE_LIMITED, Reason.UNREACHABLE)

@@ -24,8 +24,8 @@ from paastis.errors import Conflict, RegistryError, UnknownApp
 
 log = logging.getLogger(__name__)
 
-WRITES_AT_A_TIME = 50
-"""As fast as more would be, and the writes of a visitor's wake find their way between them."""
+WRITES_AT_A_TIME = 10
+"""Fast enough, and what a visitor's wake writes meets no more than these on its way."""
 
 WRITE_TRIES = 5
 """How often a policy is written again at once where others write to the same record."""
