@@ -14,7 +14,7 @@ refuses a watch for minutes.
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -66,6 +66,23 @@ class _Logins:
         again = self.last is not None and now - self.last < _QUICK_LOGINS
         self.quick = self.quick + 1 if again else 0
         return min(2.0**self.quick, _LONGEST_LOGIN_PAUSE) if self.quick else 0.0
+
+
+class _NothingCompared(kopf.DiffBaseStorage):
+    """Keeps kopf from copying every object that it tells of, to compare it with what it told last."""
+
+    def build(
+        self, *, body: kopf.Body, extra_fields: Iterable[Any] | None = None
+    ) -> kopf.BodyEssence:
+        del body, extra_fields
+        return kopf.BodyEssence()
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        del body
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        del body, patch, essence
 
 
 class _BackOffs:
@@ -153,6 +170,7 @@ class Operator:
         settings = kopf.OperatorSettings()
         settings.posting.enabled = False  # our own Events are posted by our own client
         settings.scanning.disabled = True  # else it asks for rights on CRDs and namespaces
+        settings.persistence.diffbase_storage = _NothingCompared()
         settings.queueing.worker_limit = 200
         settings.queueing.idle_timeout = 0.05  # a worker keeps its place for so long
         settings.watching.chunk_size = 500
