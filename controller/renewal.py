@@ -33,6 +33,10 @@ WRITE_TRIES = 5
 AFTER_FAULT = timedelta(seconds=2)
 """When to write again what the registry did not take."""
 
+REST = 4
+"""A pass begins after so many times what the last one took, unless rules or accounts were replaced:
+while thousands of records are made, the next one would begin as soon as the last has ended."""
+
 _FIRST = {Phase.AWAKE: 0, Phase.STARTING: 1, Phase.STOPPING: 2}
 
 
@@ -58,6 +62,9 @@ class Renewal:
         self._news = asyncio.Event()
         self._pass_wanted = False
         self._superseded = False
+        self._rests_until = 0.0
+        """In the loop's seconds."""
+        self._alarm: asyncio.TimerHandle | None = None
         self._wanted: dict[str, None] = {}
         self._deferred: set[str] = set()
         """Draining: written when that has ended."""
@@ -104,9 +111,12 @@ class Renewal:
                 await self._again_later()
 
     async def _work(self) -> None:
-        if self._pass_wanted:
+        if self._pass_wanted and self._is_rested():
             self._pass_wanted = self._superseded = False
+            clock = asyncio.get_running_loop().time
+            began = clock()
             await self._policies.renew(self._records.newest())
+            self._rests_until = clock() + REST * (clock() - began)
             self._knowledge.link(self._policies.links)
             self._on_renewed()
             if self._superseded:
@@ -116,6 +126,15 @@ class Renewal:
             names, self._wanted = self._wanted, {}
         if not await self._write_all(names):
             await self._again_later()
+
+    def _is_rested(self) -> bool:
+        loop = asyncio.get_running_loop()
+        left = self._rests_until - loop.time()
+        if left <= 0 or self._superseded:
+            return True
+        if self._alarm is None or self._alarm.when() <= loop.time():
+            self._alarm = loop.call_later(left, self._news.set)
+        return False
 
     async def _again_later(self) -> None:
         """Leave the registry alone for a moment, then go on with what is left."""
