@@ -162,7 +162,8 @@ class Following:
         now = self._tools.now()
         start = operation.kind is OperationKind.START
         extra = AppChange(operation=replace(operation, ended_at=now))
-        if start and inspection.state is Observation.RUNNING:
+        seen_whole = self._tools.knowledge.of(app.name).own_operation == operation.id
+        if start and seen_whole and inspection.state is Observation.RUNNING:
             extra["usual_boot"] = _usual_boot(app, now - operation.sent_at)
         for _ in range(WRITE_TRIES):
             current = self._tools.records.get(app.name)

@@ -149,6 +149,23 @@ async def test_start_that_another_leader_announced_is_never_sent_again() -> None
         assert provider.world.calls["start wanted"] == 0
 
 
+async def test_start_that_another_leader_sent_tells_nothing_about_the_usual_boot() -> None:
+    """How long it took nobody saw: an outage of an hour would be told to visitors as a boot."""
+    provider = FakeProvider(World.of("a"))
+    async with running(registry=SharedRegistry(), accounts={"main": provider}) as work:
+        await work.phase(Phase.AWAKE, "a")
+        await work.lose()
+        sent = work.clock.now() - timedelta(hours=1)
+        start = Operation(OperationKind.START, "theirs", sent)
+        await write(work, "a", AppChange(phase=Phase.STARTING, operation=start))
+
+        work.lead()
+        await work.listed()
+        await work.pass_time(PAST_VISIBILITY)
+        await work.phase(Phase.AWAKE, "a")
+        assert work.app("a").usual_boot is None
+
+
 async def test_open_operation_is_waited_out_by_our_own_clock() -> None:
     """The clock of whoever sent it may be an hour behind, or ahead."""
     provider = FakeProvider(World.of("slow", "fast"))
