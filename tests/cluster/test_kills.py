@@ -91,7 +91,7 @@ async def not_scaled(paastis: Installation) -> bool:
 
 
 async def the_provider(cluster: Cluster, namespace: str, directory: Path) -> None:
-    """Its API is gone for 10 s; what it was asked to do it does."""
+    """Its API is gone for 10 s; what it was asked to do before, it does."""
     async with (
         Relay() as relay,
         installed(
@@ -115,11 +115,11 @@ async def the_provider(cluster: Cluster, namespace: str, directory: Path) -> Non
 
 
 async def frozen_leader(cluster: Cluster, namespace: str, directory: Path) -> None:
-    """A leader freezes for 30 s in the middle of two stops, right before a call of it.
+    """A leader freezes for 30 s in the middle of two stops.
 
-    For `hooked` that call would be the last look before the stop is announced. For `sleeper` it is
-    the stop itself: announced, sent, and refused for a bearer that is not good any more; the new
-    one is on its way.
+    For `sleeper` it is right before the call: the stop was announced, sent, and refused for a
+    bearer that is not good any more, and the answer with another one is on its way. For `hooked` it
+    is before the announcement: everybody has agreed, and the hook runs that comes first.
     """
     waiting = {name: directory / f"hook-of-{name}" for name in ("hooked", "sleeper")}
     hook = f'file={directory}/hook-of-$PAASTIS_APP_NAME; touch "$file"; while [ -e "$file" ]; do sleep 0.1; done'

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cluster.installation import Installation, installed
-from tests.cluster.middle import APPS, VALUES, in_the_middle, scaled
+from tests.cluster.middle import APPS, VALUES, in_the_middle
 from tests.cluster.visitors import all_serve, coming
 from tests.end_to_end.programs import Json, app, throughout, until
 
@@ -30,11 +30,15 @@ NO_STOPS = 60.0
 LISTS = 2
 """Of each kind of resource, by each program: one because the watch has lost its place, and one more."""
 
-APP_NAMES = ("busy", "idle", "waker", "sleeper", "late")
 
-
-async def scale_calls(paastis: Installation) -> dict[str, int]:
-    return {name: len(await paastis.sim.scales(name)) for name in APP_NAMES}
+async def scale_calls(paastis: Installation) -> Counter[str]:
+    """How many calls for another formation each app has seen."""
+    names = {
+        f"/v1/apps/{app['id']}/scale": name for name, app in (await paastis.sim.apps()).items()
+    }
+    return Counter(
+        names[call["path"]] for call in await paastis.sim.calls() if call["path"] in names
+    )
 
 
 async def all_live(paastis: Installation) -> bool:
@@ -83,8 +87,9 @@ async def test_while_the_api_server_is_away_apps_are_served_and_none_sleeps_unti
                     partial(all_live, paastis), what="all programs are alive", seconds=AWAY
                 )
                 assert await scale_calls(paastis) == before
+                since = time.time()
                 await asyncio.to_thread(own_cluster.start_api)
-                back, since = time.monotonic(), time.time()
+                back = time.monotonic()
                 await until(partial(all_ready, paastis), what="all programs are ready")
 
             settled = await scale_calls(paastis)
@@ -99,5 +104,5 @@ async def test_while_the_api_server_is_away_apps_are_served_and_none_sleeps_unti
             await paastis.reaches("idle", "Asleep", within=30)
             await ws.send_str("still here")
             assert await ws.receive_str(timeout=5) == "still here"
-            assert not await scaled(paastis, "busy")
+            assert (await scale_calls(paastis))["busy"] == 0
         assert crowd.put_off["busy"] == 0
