@@ -19,7 +19,7 @@ help:
 	@echo "make demo    show the main job on a simulated provider; ARGS=--once plays it and ends"
 	@echo "make test    run the tests; ARGS are pytest's, for example ARGS='-k drain -n0'"
 	@echo "make cluster-tools  build a Kubernetes to test with, once; takes ten minutes, and Go"
-	@echo "make bench   measure wakes on the simulated provider; asserts nothing"
+	@echo "make bench   measure wakes on the simulated provider, and a cluster of 10,000 apps"
 	@echo "make lint    check style, types, layers and the Dockerfile"
 	@echo "make format  put the code into the shape that lint wants"
 	@echo "make constraints  try the newest versions of everything, and write them down"
@@ -36,6 +36,7 @@ cluster-tools:
 
 bench: $(VENV)/.with-dev
 	$(VENV)/bin/python -m bench.wakes
+	$(VENV)/bin/python -m bench.cluster
 
 lint: $(VENV)/.with-dev
 	$(VENV)/bin/ruff check .
